@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 the pmap authors
+ *
+ * pmap itself, under every workload.
+ *
+ *     pool work=square n=10000000 threads=2 chunk=1
+ *     mpirun -n 3 pool work=spin n=2000 steps=650000 threads=1 dedicated=1
+ *     mpirun -n 2 pool work=idle pause=5000 threads=1
+ *     mpirun -n 2 pool work=square n=1 pause=200 threads=1 dedicated=1      how long an idle rank takes to wake
+ */
+#include "bench.h"
+
+#include <pmap.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static void scale(size_t n, const double in[], double *restrict out)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = scaled(in[i]);
+}
+
+/* Which process runs an item, and the CPU time it has used so far; for the idle pool. */
+struct sample {
+    int pid;
+    double cpu;
+};
+
+static struct sample probe(int milliseconds)
+{
+    struct sample s = {(int)getpid(), bench_cpu_seconds()};
+    bench_rest(milliseconds); /* asleep, so that every other worker takes an item meanwhile */
+    return s;
+}
+
+PMAP_TASK(square, int, int);
+PMAP_TASK(spin, int, int);
+PMAP_TASK(nap, int, int);
+PMAP_BLOCK_TASK(scale, double, double);
+PMAP_TASK(probe, struct sample, int);
+
+struct job {
+    const struct bench *bench;
+    struct pmap_pool *pool;
+    struct bench_arrays arrays;
+    enum pmap_status status; /* the last failure, PMAP_OK if there was none */
+};
+
+static void run(void *context, size_t n)
+{
+    struct job *job = context;
+    const struct {
+        const char *work;
+        struct pmap_task *task;
+    } tasks[] = {{"square", &square_task}, {"spin", &spin_task}, {"skew", &nap_task}, {"scale", &scale_task}};
+
+    for (size_t i = 0; i < sizeof tasks / sizeof *tasks; i++)
+        if (strcmp(tasks[i].work, job->bench->work->name) == 0) {
+            size_t size = job->bench->work->size;
+            struct pmap_map_options options = {sizeof options, .n = n, .chunksize = job->bench->chunk};
+            enum pmap_status status =
+                pmap_map_with(job->pool, tasks[i].task, job->arrays.in, size, job->arrays.out, size, &options);
+            if (status != PMAP_OK)
+                job->status = status;
+        }
+}
+
+static int measure(struct job *job)
+{
+    const struct bench *b = job->bench;
+
+    job->arrays = bench_init(b);
+    double seconds = bench_rounds(b, run, job);
+    int status = 1;
+    if (job->status == PMAP_OK)
+        status = bench_report(b, &job->arrays, seconds, "pmap, %ld threads, chunk %ld%s", b->threads, b->chunk,
+                              b->dedicated ? ", dedicated root" : "");
+    bench_fini(&job->arrays);
+    return status;
+}
+
+/* CPU time that a rank uses while nothing is submitted; n becomes the number of ranks, the busiest one is printed.
+ * Ranks other than the root are inside pmap_create, so items look at the clock for them: the last item of a rank
+ * before the rest, and its first one after. Item and wake-up cost microseconds, the rest is seconds long. */
+static int idle(struct job *job)
+{
+    enum { ITEMS = 256 };
+    struct bench b = *job->bench;
+    struct sample before[ITEMS], after[ITEMS];
+    int milliseconds[ITEMS];
+
+    for (int i = 0; i < ITEMS; i++)
+        milliseconds[i] = 1;
+    if (pmap_map(job->pool, probe, milliseconds, before, ITEMS, .chunksize = 1) != PMAP_OK)
+        return 1;
+    double root = bench_cpu_seconds(), begin = bench_now();
+    bench_rest(b.pause);
+    root = bench_cpu_seconds() - root;
+    double rested = bench_now() - begin, busiest = root;
+    if (pmap_map(job->pool, probe, milliseconds, after, ITEMS, .chunksize = 1) != PMAP_OK)
+        return 1;
+
+    b.n = 1;
+    for (int i = 0; i < ITEMS; i++) {
+        bool first = after[i].pid != (int)getpid();
+        double used = 0;
+        for (int j = 0; j < ITEMS; j++) {
+            if (after[j].pid == after[i].pid && after[j].cpu < after[i].cpu)
+                first = false;
+            if (before[j].pid == after[i].pid && (used == 0 || after[i].cpu - before[j].cpu < used))
+                used = after[i].cpu - before[j].cpu;
+        }
+        b.n += first;
+        busiest = first && used > busiest ? used : busiest;
+    }
+    return bench_report(&b, NULL, busiest, "pmap, %ld ranks, CPU seconds of the busiest in %.2f s", b.n, rested);
+}
+
+int main(int argc, char **argv)
+{
+    struct bench b;
+    struct job job = {.bench = &b};
+    int status = 0;
+
+    if (!bench_parse(&b, argc, argv))
+        return 1;
+    if (pmap_create(&job.pool, .threads = (int)b.threads, .dedicated_root = b.dedicated) != PMAP_OK)
+        return 1;
+    if (job.pool) {
+        status = strcmp(b.work->name, "idle") == 0 ? idle(&job) : measure(&job);
+        pmap_destroy(job.pool);
+    }
+    return status;
+}

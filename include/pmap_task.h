@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 the pmap authors
+ *
+ * The machinery behind PMAP_TASK, PMAP_ACTION, PMAP_BLOCK_TASK and the call macros. Included by pmap.h; nothing
+ * in here is for users to name. For double power(double, int), PMAP_TASK(power, double, double, int) becomes
+ *
+ *     struct power_args { double _1; int _2; };                                     one call's arguments
+ *     struct power_call { double *out; double _1; int _2; …options };               one pmap_apply
+ *     static void power__run(size_t n, const void *args, void *results, size_t *at) the loop over a run of items
+ *     static struct pmap_task power_task = { "power", "double (double, int)", … };
+ *     static void power__register(void)                                             a constructor: before main
+ *     static enum pmap_status power__apply(pool, struct power_call)
+ *
+ * The loop stores the item's index to *at before each call, not through a volatile or an atomic: a compiler that
+ * can see that the task calls nothing drops the stores and may vectorise the loop; one that cannot must have
+ * stored the index before pmap_fail or pmap_item can look at it. (at must not be restrict: a compiler could
+ * then move the store past the call.)
+ */
+#ifndef PMAP_TASK_H
+#define PMAP_TASK_H
+
+#if !defined(__GNUC__)
+#error "pmap.h registers tasks with __attribute__((constructor)): use gcc, clang or a compiler that knows it"
+#endif
+
+#ifndef __cplusplus
+
+/* sizeof *p, or 0 where p is a void pointer, which says nothing about its elements. p is not evaluated. */
+#define PMAP__ELEMENT_SIZE(p)                                                         \
+    (_Generic((p), void *: (size_t)0, const void *: (size_t)0, default: (size_t)1) * \
+     sizeof *_Generic((p), void *: (char *)0, const void *: (char *)0, default: (p)))
+
+#define PMAP__CAT(a, b) PMAP__CAT_(a, b)
+#define PMAP__CAT_(a, b) a##b
+#define PMAP__COUNT(...) PMAP__COUNT_(__VA_ARGS__, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0)
+#define PMAP__COUNT_(a, b, c, d, e, f, g, h, i, j, n, ...) n
+
+/* Options that a pmap_apply may name after its arguments. */
+#define PMAP__APPLY_OPTIONS struct pmap_error *error;
+
+/* By number of arguments: the members of the argument struct; an item's type; the arguments of a call, taken
+ * from a struct s, and from the item at a[i]. An item of a task of one argument is that argument itself. */
+#define PMAP__FIELDS_1(A) A _1;
+#define PMAP__FIELDS_2(A, B) A _1; B _2;
+#define PMAP__FIELDS_3(A, B, C) A _1; B _2; C _3;
+#define PMAP__FIELDS_4(A, B, C, D) A _1; B _2; C _3; D _4;
+#define PMAP__FIELDS_5(A, B, C, D, E) A _1; B _2; C _3; D _4; E _5;
+#define PMAP__FIELDS_6(A, B, C, D, E, F) A _1; B _2; C _3; D _4; E _5; F _6;
+#define PMAP__FIELDS_7(A, B, C, D, E, F, G) A _1; B _2; C _3; D _4; E _5; F _6; G _7;
+#define PMAP__FIELDS_8(A, B, C, D, E, F, G, H) A _1; B _2; C _3; D _4; E _5; F _6; G _7; H _8;
+
+#define PMAP__GIVE_1(s) (s)._1
+#define PMAP__GIVE_2(s) PMAP__GIVE_1(s), (s)._2
+#define PMAP__GIVE_3(s) PMAP__GIVE_2(s), (s)._3
+#define PMAP__GIVE_4(s) PMAP__GIVE_3(s), (s)._4
+#define PMAP__GIVE_5(s) PMAP__GIVE_4(s), (s)._5
+#define PMAP__GIVE_6(s) PMAP__GIVE_5(s), (s)._6
+#define PMAP__GIVE_7(s) PMAP__GIVE_6(s), (s)._7
+#define PMAP__GIVE_8(s) PMAP__GIVE_7(s), (s)._8
+
+#define PMAP__ITEM_1(f, A) A
+#define PMAP__ITEM_2(f, ...) struct f##_args
+#define PMAP__ITEM_3(f, ...) struct f##_args
+#define PMAP__ITEM_4(f, ...) struct f##_args
+#define PMAP__ITEM_5(f, ...) struct f##_args
+#define PMAP__ITEM_6(f, ...) struct f##_args
+#define PMAP__ITEM_7(f, ...) struct f##_args
+#define PMAP__ITEM_8(f, ...) struct f##_args
+
+#define PMAP__GIVE_ITEM_1(a, i) (a)[i]
+#define PMAP__GIVE_ITEM_2(a, i) PMAP__GIVE_2((a)[i])
+#define PMAP__GIVE_ITEM_3(a, i) PMAP__GIVE_3((a)[i])
+#define PMAP__GIVE_ITEM_4(a, i) PMAP__GIVE_4((a)[i])
+#define PMAP__GIVE_ITEM_5(a, i) PMAP__GIVE_5((a)[i])
+#define PMAP__GIVE_ITEM_6(a, i) PMAP__GIVE_6((a)[i])
+#define PMAP__GIVE_ITEM_7(a, i) PMAP__GIVE_7((a)[i])
+#define PMAP__GIVE_ITEM_8(a, i) PMAP__GIVE_8((a)[i])
+
+/* The pieces. OUT is the type of a pointer to a result, STATEMENT runs item i of a into r. */
+#define PMAP__STRUCTS(f, OUT, FIELDS) \
+    struct f##_args { FIELDS };       \
+    struct f##_call { OUT out; FIELDS PMAP__APPLY_OPTIONS };
+
+#define PMAP__RUN(f, ITEM, RESULT, STATEMENT)                                                    \
+    static void f##__run(size_t n, const void *args, void *results, size_t *at)                  \
+    {                                                                                            \
+        ITEM const *a = args;                                                                    \
+        RESULT *r = results;                                                                     \
+        (void)a;                                                                                 \
+        (void)r;                                                                                 \
+        for (size_t i = 0; i < n; i++) {                                                         \
+            *at = i;                                                                             \
+            STATEMENT;                                                                           \
+        }                                                                                        \
+    }
+
+#define PMAP__REGISTER(f, SIGNATURE, N, BLOCK, ARGS_SIZE, RESULT_SIZE)                            \
+    static struct pmap_task f##_task = {.name = #f, .signature = SIGNATURE, .arguments = N, .block = BLOCK, \
+                                        .args_size = ARGS_SIZE, .result_size = RESULT_SIZE, .run = f##__run}; \
+    __attribute__((constructor)) static void f##__register(void) { pmap_task_register(&f##_task); }
+
+#define PMAP__APPLY(f, ARGS, ARGS_POINTER)                                                             \
+    __attribute__((unused)) static enum pmap_status f##__apply(struct pmap_pool *pool, struct f##_call call) \
+    {                                                                                                  \
+        ARGS                                                                                           \
+        return pmap_apply_with(pool, &f##_task, ARGS_POINTER, call.out,                                \
+                               &(struct pmap_apply_options){.size = sizeof(struct pmap_apply_options), \
+                                                            .error = call.error});                     \
+    }                                                                                                  \
+    struct f##_call /* takes the semicolon that ends the declaration */
+
+/* PMAP_TASK counts what it is given, the name and the result type among it. */
+#define PMAP_TASK(...) PMAP__CAT(PMAP__TASK_, PMAP__COUNT(__VA_ARGS__))(__VA_ARGS__)
+#define PMAP__TASK_2(f, R)                                              \
+    struct f##_call { R *out; PMAP__APPLY_OPTIONS };                    \
+    PMAP__RUN(f, char, R, r[i] = f())                                   \
+    PMAP__REGISTER(f, #R " (void)", 0, false, 0, sizeof(R))             \
+    PMAP__APPLY(f, , NULL)
+#define PMAP__TASK_3(f, R, ...) PMAP__TASK_N(f, R, 1, __VA_ARGS__)
+#define PMAP__TASK_4(f, R, ...) PMAP__TASK_N(f, R, 2, __VA_ARGS__)
+#define PMAP__TASK_5(f, R, ...) PMAP__TASK_N(f, R, 3, __VA_ARGS__)
+#define PMAP__TASK_6(f, R, ...) PMAP__TASK_N(f, R, 4, __VA_ARGS__)
+#define PMAP__TASK_7(f, R, ...) PMAP__TASK_N(f, R, 5, __VA_ARGS__)
+#define PMAP__TASK_8(f, R, ...) PMAP__TASK_N(f, R, 6, __VA_ARGS__)
+#define PMAP__TASK_9(f, R, ...) PMAP__TASK_N(f, R, 7, __VA_ARGS__)
+#define PMAP__TASK_10(f, R, ...) PMAP__TASK_N(f, R, 8, __VA_ARGS__)
+#define PMAP__TASK_N(f, R, N, ...)                                                                      \
+    PMAP__STRUCTS(f, R *, PMAP__FIELDS_##N(__VA_ARGS__))                                                \
+    PMAP__RUN(f, PMAP__ITEM_##N(f, __VA_ARGS__), R, r[i] = f(PMAP__GIVE_ITEM_##N(a, i)))                \
+    PMAP__REGISTER(f, #R " (" #__VA_ARGS__ ")", N, false, sizeof(PMAP__ITEM_##N(f, __VA_ARGS__)), sizeof(R)) \
+    PMAP__APPLY(f, struct f##_args args = {PMAP__GIVE_##N(call)};, &args)
+
+/* PMAP_ACTION likewise, without a result type. */
+#define PMAP_ACTION(...) PMAP__CAT(PMAP__ACTION_, PMAP__COUNT(__VA_ARGS__))(__VA_ARGS__)
+#define PMAP__ACTION_1(f)                              \
+    struct f##_call { void *out; PMAP__APPLY_OPTIONS }; \
+    PMAP__RUN(f, char, char, f())                      \
+    PMAP__REGISTER(f, "void (void)", 0, false, 0, 0)   \
+    PMAP__APPLY(f, , NULL)
+#define PMAP__ACTION_2(f, ...) PMAP__ACTION_N(f, 1, __VA_ARGS__)
+#define PMAP__ACTION_3(f, ...) PMAP__ACTION_N(f, 2, __VA_ARGS__)
+#define PMAP__ACTION_4(f, ...) PMAP__ACTION_N(f, 3, __VA_ARGS__)
+#define PMAP__ACTION_5(f, ...) PMAP__ACTION_N(f, 4, __VA_ARGS__)
+#define PMAP__ACTION_6(f, ...) PMAP__ACTION_N(f, 5, __VA_ARGS__)
+#define PMAP__ACTION_7(f, ...) PMAP__ACTION_N(f, 6, __VA_ARGS__)
+#define PMAP__ACTION_8(f, ...) PMAP__ACTION_N(f, 7, __VA_ARGS__)
+#define PMAP__ACTION_9(f, ...) PMAP__ACTION_N(f, 8, __VA_ARGS__)
+#define PMAP__ACTION_N(f, N, ...)                                                                        \
+    PMAP__STRUCTS(f, void *, PMAP__FIELDS_##N(__VA_ARGS__))                                              \
+    PMAP__RUN(f, PMAP__ITEM_##N(f, __VA_ARGS__), char, f(PMAP__GIVE_ITEM_##N(a, i)))                     \
+    PMAP__REGISTER(f, "void (" #__VA_ARGS__ ")", N, false, sizeof(PMAP__ITEM_##N(f, __VA_ARGS__)), 0)    \
+    PMAP__APPLY(f, struct f##_args args = {PMAP__GIVE_##N(call)};, &args)
+
+/* A block task is called once for a run of items. */
+#define PMAP_BLOCK_TASK(f, R, T)                                                                 \
+    PMAP__STRUCTS(f, R *, T _1;)                                                                 \
+    static void f##__run(size_t n, const void *args, void *results, size_t *at)                  \
+    {                                                                                            \
+        *at = 0;                                                                                 \
+        f(n, args, results);                                                                     \
+    }                                                                                            \
+    PMAP__REGISTER(f, #R "[] (" #T "[])", 1, true, sizeof(T), sizeof(R))                         \
+    PMAP__APPLY(f, struct f##_args args = {call._1};, &args)
+
+#endif
+#endif

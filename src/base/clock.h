@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 the pmap authors
+ *
+ * Time: nanoseconds of a clock that never jumps; only differences mean anything.
+ */
+#ifndef PMAP_BASE_CLOCK_H
+#define PMAP_BASE_CLOCK_H
+
+#include <stdint.h>
+#include <time.h>
+
+#define PMAP__US UINT64_C(1000)
+#define PMAP__MS UINT64_C(1000000)
+#define PMAP__S UINT64_C(1000000000)
+
+static inline uint64_t pmap__now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * PMAP__S + (uint64_t)t.tv_nsec;
+}
+
+#endif

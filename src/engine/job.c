@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 the pmap authors */
+#include "engine/job.h"
+
+#include <stdlib.h>
+
+enum pmap_status pmap__job_init(struct pmap__job *job, const struct pmap_task *task, const void *args, void *results,
+                                size_t n, size_t chunksize)
+{
+    *job = (struct pmap__job){.work = {.n = n}, .task = task, .args = args, .results = results, .chunksize = chunksize};
+    pmap__work_init(&job->work);
+    atomic_init(&job->thread_share, 0);
+    atomic_init(&job->done, false);
+    job->submitted = (struct pmap__note){.news = PMAP__SUBMITTED, .job = job};
+    job->local_done = (struct pmap__note){.news = PMAP__LOCAL_DONE, .job = job};
+    if (!pmap__bell_init(&job->bell))
+        return PMAP_ENOMEM;
+    if (!pmap__failures_init(&job->failures)) {
+        pmap__bell_fini(&job->bell);
+        return PMAP_ENOMEM;
+    }
+    return PMAP_OK;
+}
+
+void pmap__job_fini(struct pmap__job *job)
+{
+    free(job->ranks);
+    pmap__failures_fini(&job->failures);
+    pmap__bell_fini(&job->bell);
+}
+
+enum pmap_status pmap__job_outcome(const struct pmap__job *job, struct pmap_error *error)
+{
+    if (job->failures.count == 0)
+        return PMAP_OK;
+    *error = job->failures.lowest;
+    return error->status;
+}

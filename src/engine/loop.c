@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 the pmap authors */
+#include "engine/loop.h"
+
+#include "base/error.h"
+#include "base/patience.h"
+#include "engine/item.h"
+#include "transport/mpi.h"
+
+#include <sched.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* ---- Resting ---- */
+
+struct rest {
+    uint64_t since; /* when something last happened */
+};
+
+static void rest(struct rest *r, struct pmap__bell *bell, bool polls, bool busy)
+{
+    uint64_t now = pmap__now(), nap;
+
+    if (!polls) {
+        pmap__bell_wait(bell, PMAP__FOR_EVER);
+        r->since = pmap__now();
+        return;
+    }
+    switch (pmap__patience(now - r->since, busy, &nap)) {
+    case PMAP__PAUSE_SPIN:
+        break;
+    case PMAP__PAUSE_YIELD:
+        sched_yield();
+        break;
+    case PMAP__PAUSE_NAP:
+        if (pmap__bell_wait(bell, nap))
+            r->since = pmap__now();
+        break;
+    }
+}
+
+void pmap__loop_run(struct pmap__loop *loop, const atomic_bool *until)
+{
+    struct rest r = {pmap__now()};
+
+    while (!loop->finished && !(until && atomic_load(until))) {
+        if (loop->step(loop))
+            r.since = pmap__now();
+        else if (!loop->finished && !(until && atomic_load(until)))
+            rest(&r, loop->bell, loop->polls, loop->busy);
+    }
+}
+
+/* ---- The progress thread ----
+ *
+ * Everything here is under the lock but for the list of loops that are being stepped, which is the thread's own.
+ * Others put loops and calls into the inboxes and ring. */
+
+struct call {
+    void (*function)(void *argument);
+    void *argument;
+    bool done;
+    struct call *next;
+};
+
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t changed; /* a loop is finished, a call is done */
+    struct pmap__bell bell;
+    bool running, stop, owns_mpi, exits; /* exits: the exit handler is registered */
+    pid_t process;                       /* a forked child has no progress thread */
+    pthread_t thread;
+    int users;                           /* loops not joined and calls under way: the thread is needed */
+    struct pmap__loop *new_loops;
+    struct call *calls;
+    struct pmap__loop *loops;            /* all that are added and not finished; the thread's own but at exit */
+} progress = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+/* Take what is new. True to go on, false to end. */
+static bool take_orders(bool *happened)
+{
+    pthread_mutex_lock(&progress.lock);
+    struct call *calls = progress.calls;
+    progress.calls = NULL;
+    while (progress.new_loops) {
+        struct pmap__loop *loop = progress.new_loops;
+        progress.new_loops = loop->next;
+        loop->next = progress.loops;
+        progress.loops = loop;
+        *happened = true;
+    }
+    bool go_on = !progress.stop;
+    pthread_mutex_unlock(&progress.lock);
+    while (calls) {
+        struct call *call = calls;
+        calls = call->next;
+        call->function(call->argument);
+        pthread_mutex_lock(&progress.lock);
+        call->done = true; /* its memory is the caller's, who may go on as soon as we unlock */
+        pthread_cond_broadcast(&progress.changed);
+        pthread_mutex_unlock(&progress.lock);
+        *happened = true;
+    }
+    return go_on;
+}
+
+static void step_all(bool *happened, bool *polls, bool *busy)
+{
+    struct pmap__loop **at = &progress.loops;
+
+    while (*at) {
+        struct pmap__loop *loop = *at;
+        *happened |= loop->step(loop);
+        *polls |= loop->polls;
+        *busy |= loop->busy;
+        if (!loop->finished) {
+            at = &loop->next;
+            continue;
+        }
+        pthread_mutex_lock(&progress.lock);
+        *at = loop->next;
+        loop->next = loop; /* a loop that points to itself is in no list: join() looks for that */
+        pthread_cond_broadcast(&progress.changed);
+        pthread_mutex_unlock(&progress.lock);
+    }
+}
+
+static void *progress_main(void *unused)
+{
+    struct rest r = {pmap__now()};
+    (void)unused;
+
+    for (;;) {
+        bool happened = false, polls = false, busy = false;
+        if (!take_orders(&happened))
+            break;
+        step_all(&happened, &polls, &busy);
+        if (happened)
+            r.since = pmap__now();
+        else
+            rest(&r, &progress.bell, polls, busy);
+    }
+    if (progress.owns_mpi)
+        pmap__mpi_finalize();
+    return NULL;
+}
+
+/* Need the thread; under the lock. */
+static bool need(void)
+{
+    if (progress.running) {
+        progress.users++;
+        return true;
+    }
+    if (!pmap__bell_init(&progress.bell))
+        return false;
+    progress.stop = false;
+    progress.process = getpid();
+    if (pthread_create(&progress.thread, NULL, progress_main, NULL) != 0) {
+        pmap__bell_fini(&progress.bell);
+        return false;
+    }
+    progress.running = true;
+    progress.users++;
+    return true;
+}
+
+/* Need it no more; under the lock, which is given up while the thread ends. */
+static void end_thread(void)
+{
+    progress.stop = true;
+    progress.running = false;
+    pthread_t thread = progress.thread;
+    pmap__bell_ring(&progress.bell);
+    pthread_mutex_unlock(&progress.lock);
+    pthread_join(thread, NULL);
+    pthread_mutex_lock(&progress.lock);
+    pmap__bell_fini(&progress.bell);
+}
+
+/* Wait for the thread of a former life that is just ending: nobody may start the next while it is joined. */
+static pthread_mutex_t life = PTHREAD_MUTEX_INITIALIZER;
+
+static bool enter(void)
+{
+    pthread_mutex_lock(&life);
+    pthread_mutex_lock(&progress.lock);
+    bool there = need();
+    pthread_mutex_unlock(&progress.lock);
+    pthread_mutex_unlock(&life);
+    return there;
+}
+
+static void leave(void)
+{
+    pthread_mutex_lock(&life);
+    pthread_mutex_lock(&progress.lock);
+    if (--progress.users == 0 && !progress.owns_mpi)
+        end_thread();
+    pthread_mutex_unlock(&progress.lock);
+    pthread_mutex_unlock(&life);
+}
+
+enum pmap_status pmap__progress_add(struct pmap__loop *loop)
+{
+    if (!enter())
+        return PMAP_ENOMEM;
+    loop->bell = &progress.bell;
+    pthread_mutex_lock(&progress.lock);
+    loop->next = progress.new_loops;
+    progress.new_loops = loop;
+    pthread_mutex_unlock(&progress.lock);
+    pmap__bell_ring(&progress.bell);
+    return PMAP_OK;
+}
+
+void pmap__progress_join(struct pmap__loop *loop)
+{
+    pthread_mutex_lock(&progress.lock);
+    while (loop->next != loop)
+        pthread_cond_wait(&progress.changed, &progress.lock);
+    pthread_mutex_unlock(&progress.lock);
+    leave();
+}
+
+enum pmap_status pmap__progress_call(void (*function)(void *argument), void *argument)
+{
+    struct call call = {.function = function, .argument = argument};
+
+    if (!enter())
+        return PMAP_ENOMEM;
+    pthread_mutex_lock(&progress.lock);
+    call.next = progress.calls;
+    progress.calls = &call;
+    pmap__bell_ring(&progress.bell);
+    while (!call.done)
+        pthread_cond_wait(&progress.changed, &progress.lock);
+    pthread_mutex_unlock(&progress.lock);
+    leave();
+    return PMAP_OK;
+}
+
+/* ---- The end of the process ---- */
+
+/* The root forgot to destroy a pool, or a task called exit(). The first is mended with a warning; after the second the
+ * other ranks would wait for ever, so they are ended. Runs on whichever thread called exit(). */
+static void abandon_all(void)
+{
+    bool in_task = pmap__item_running(NULL, NULL) || pthread_equal(pthread_self(), progress.thread);
+
+    pthread_mutex_lock(&progress.lock);
+    for (struct pmap__loop *loop = progress.loops; loop; loop = loop->next) {
+        if (in_task || loop->abandon == NULL) {
+            pmap__warn("a task called exit(): ending all ranks");
+            pmap__mpi_abort(EXIT_FAILURE);
+            _exit(EXIT_FAILURE);
+        }
+        pmap__warn("the program exits without pmap_destroy: ending its pool");
+        loop->abandon(loop);
+    }
+    while (progress.loops)
+        pthread_cond_wait(&progress.changed, &progress.lock);
+    pthread_mutex_unlock(&progress.lock);
+}
+
+static void at_exit(void)
+{
+    if (!progress.running || progress.process != getpid())
+        return;
+    abandon_all();
+    pthread_mutex_lock(&progress.lock);
+    end_thread();
+    pthread_mutex_unlock(&progress.lock);
+}
+
+void pmap__progress_owns_mpi(void)
+{
+    pthread_mutex_lock(&progress.lock);
+    progress.owns_mpi = true;
+    if (!progress.exits)
+        atexit(at_exit);
+    progress.exits = true;
+    pthread_mutex_unlock(&progress.lock);
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 the pmap authors
+ *
+ * Who does the engine's work, and when it rests. A loop is something that must be stepped until it says that it is
+ * finished: a root handing out chunks (root.c) or a rank serving them (serve.c). It is stepped either
+ *
+ *   - by the progress thread, one per process, started when first needed. It calls MPI if pmap initialised it, for MPI
+ *     then allows no other thread to; so it lives until the process exits. Otherwise it ends with its last loop; or
+ *   - by the caller, inside a pmap call, where the program owns MPI and allows no thread of ours to use it.
+ *
+ * Between steps that find nothing to do a loop rests: until its bell is rung if rings tell it everything, else for as
+ * long as base/patience.h says.
+ */
+#ifndef PMAP_ENGINE_LOOP_H
+#define PMAP_ENGINE_LOOP_H
+
+#include "base/bell.h"
+
+#include <pmap.h>
+
+struct pmap__loop {
+    bool (*step)(struct pmap__loop *loop);    /* do what there is to do, without waiting; true if there was anything */
+    void (*abandon)(struct pmap__loop *loop); /* the process exits: finish soon; any thread; NULL: that cannot be */
+    bool polls;              /* step must be called even if nobody rings */
+    bool busy;               /* step says: threads of this rank compute meanwhile */
+    bool finished;           /* step says: it need not be called again */
+    struct pmap__bell *bell; /* whoever steps the loop sleeps on it; set by pmap__loop_run … and pmap__progress_add */
+    struct pmap__loop *next; /* of the progress thread's list */
+};
+
+/* Step a loop on the calling thread until it is finished, or *until is true if until is not NULL. */
+void pmap__loop_run(struct pmap__loop *loop, const atomic_bool *until);
+
+/* Have the progress thread step a loop; wait until it is finished. The thread is started if it does not run:
+ * PMAP_ENOMEM if it cannot be. Each add needs one join. */
+enum pmap_status pmap__progress_add(struct pmap__loop *loop);
+void pmap__progress_join(struct pmap__loop *loop);
+
+/* Run a function on the progress thread, started if need be, and wait for it. PMAP_ENOMEM if it cannot be started. */
+enum pmap_status pmap__progress_call(void (*function)(void *argument), void *argument);
+
+/* The progress thread has initialised MPI: it stays, and finalizes MPI when the process exits. */
+void pmap__progress_owns_mpi(void);
+
+#endif

@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 the pmap authors
+ *
+ * Three ways in:
+ *
+ *   - alone: no launcher, or a communicator of one rank. No port; the root's loop runs on the progress thread;
+ *   - over MPI: on the progress thread if pmap initialised MPI; else the program owns MPI, and this thread connects,
+ *     and steps the loop, too, unless MPI_THREAD_MULTIPLE lets the progress thread do that;
+ *   - loopback (PMAP_LOOPBACK=n in the environment): n ranks as threads of this process, for tests and debuggers.
+ *
+ * Every rank makes the same collective calls in the same order whatever befalls it: connect, agree on the program,
+ * count the threads, make what a rank needs, agree that everybody has it. Only then does anybody serve.
+ */
+#include "engine/open.h"
+
+#include "base/cpus.h"
+#include "base/error.h"
+#include "engine/agree.h"
+#include "engine/serve.h"
+#include "transport/loopback.h"
+#include "transport/mpi.h"
+
+#include <stdlib.h>
+
+/* One rank on its way into a pool. */
+struct entry {
+    const struct pmap__wish *wish;
+    struct pmap__port *port; /* NULL: alone */
+    bool i_am_root, dedicated;
+    int threads;        /* of this rank; 0 on a dedicated root */
+    int crowded;        /* CPUs that they have to share because of the launcher's binding; 0: all is well */
+    int *all_threads;   /* on the root: of each rank */
+    int *all_crowded;
+    struct pmap__place place;
+    struct pmap__team *team;
+    struct pmap__server *server; /* on the other ranks */
+    enum pmap_status status;
+    struct pmap_error error;
+};
+
+/* ---- Threads ---- */
+
+static void decide_threads(struct entry *e)
+{
+    struct pmap__cpus mine;
+    void *all = &mine;
+    int n = 1, me = 0;
+
+    pmap__cpus_mine(&mine);
+    if (e->port)
+        e->status = e->port->ops->node_gather(e->port, &mine, sizeof mine, &all, &n, &me);
+    if (e->status != PMAP_OK) {
+        pmap__error_set(&e->error, e->status, "pmap_create: the ranks of a node could not compare their CPUs");
+        return;
+    }
+    int allowed = pmap__cpus_count(&mine);
+    int wanted = e->wish->threads ? e->wish->threads : pmap__cpus_wanted();
+    e->threads = wanted ? wanted : pmap__cpus_share(all, n, me);
+    if (e->i_am_root && e->dedicated)
+        e->threads = 0;
+    if (e->threads > allowed && allowed < pmap__cpus_online())
+        e->crowded = allowed;
+    if (e->port)
+        free(all);
+}
+
+static void warn_of_crowding(const struct entry *e, int ranks)
+{
+    for (int rank = 0; rank < ranks; rank++)
+        if (e->all_crowded[rank]) {
+            pmap__warn("rank %d runs %d threads but may use only %d of its node's CPUs: start with mpirun --bind-to none "
+                       "(or --map-by slot:PE=%d), or srun --cpus-per-task=%d", rank, e->all_threads[rank],
+                       e->all_crowded[rank], e->all_threads[rank], e->all_threads[rank]);
+            return;
+        }
+}
+
+/* The root learns how many threads each rank has got in the end. */
+static void count_threads(struct entry *e)
+{
+    int threads = e->team ? pmap__team_threads(e->team) : 0, ranks = e->port ? e->port->size : 1;
+
+    if (e->port == NULL) {
+        e->all_threads[0] = threads;
+        e->all_crowded[0] = e->crowded;
+    } else if (e->port->ops->gather(e->port, e->wish->root, threads, e->all_threads) != PMAP_OK ||
+               e->port->ops->gather(e->port, e->wish->root, e->crowded, e->all_crowded) != PMAP_OK) {
+        e->status = pmap__error_set(&e->error, PMAP_EMPI, "pmap_create: the ranks could not reach each other");
+        return;
+    }
+    if (e->i_am_root)
+        warn_of_crowding(e, ranks);
+}
+
+/* ---- What a rank needs ---- */
+
+static void build(struct entry *e)
+{
+    size_t ranks = e->port ? (size_t)e->port->size : 1;
+
+    pmap__place_here(&e->place, e->port ? e->port->rank : 0);
+    if (e->threads > 0) /* a rank with one thread lends it: see serve.c */
+        e->status = pmap__team_create(&e->team, e->threads, !e->i_am_root && e->threads == 1);
+    if (e->status == PMAP_OK && !e->i_am_root)
+        e->status = pmap__server_create(e->port, e->team, e->wish->root, &e->place, &e->server);
+    if (e->status == PMAP_OK && e->i_am_root) {
+        e->all_threads = calloc(ranks, sizeof *e->all_threads);
+        e->all_crowded = calloc(ranks, sizeof *e->all_crowded);
+        if (e->all_threads == NULL || e->all_crowded == NULL)
+            e->status = PMAP_ENOMEM;
+    }
+    if (e->status != PMAP_OK)
+        pmap__error_set(&e->error, e->status, "pmap_create: no memory for %d threads on %s (rank %d)", e->threads,
+                        e->place.host, e->place.rank);
+}
+
+static void unbuild(struct entry *e)
+{
+    pmap__team_destroy(e->team);
+    pmap__server_destroy(e->server);
+    e->team = NULL;
+    e->server = NULL;
+}
+
+/* Everything that the ranks do together before the pool lives, on the thread that may use the port. Closes the port
+ * if it fails. */
+static void enter(struct entry *e)
+{
+    e->i_am_root = e->port == NULL || e->port->rank == e->wish->root;
+    e->dedicated = e->wish->dedicated && e->port;
+    if (e->port)
+        e->status = pmap__agree_on_program(e->port, e->wish->root, &e->dedicated, e->status, &e->error);
+    if (e->status != PMAP_OK)
+        goto done;
+    decide_threads(e);
+    if (e->status == PMAP_OK)
+        build(e);
+    if (e->port)
+        e->status = pmap__agree(e->port, e->status, &e->error);
+    if (e->status == PMAP_OK)
+        count_threads(e);
+done:
+    if (e->status == PMAP_OK)
+        return;
+    unbuild(e);
+    /* After a failed transport nobody would come to the collective close. */
+    if (e->port && e->status != PMAP_EMPI)
+        e->port->ops->close(e->port, 0);
+}
+
+/* ---- Going to work ---- */
+
+struct steps {
+    bool by_caller;          /* the loop is stepped by this thread, not by the progress thread */
+    void (*closed)(void *);  /* see root.h */
+    void *argument;
+};
+
+static enum pmap_status become_root(struct entry *e, const struct steps *steps, struct pmap__root **root)
+{
+    struct pmap__root_parts parts = {.port = e->port, .team = e->team, .place = e->place, .threads = e->all_threads,
+                                     .caller_steps = steps->by_caller, .closed = steps->closed,
+                                     .argument = steps->argument};
+    enum pmap_status status = pmap__root_create(&parts, root);
+    if (status != PMAP_OK) {
+        /* The others serve already: they are left without a root, which only the end of the job can mend. */
+        pmap__error_set(&e->error, status, "pmap_create: no memory for the state of %d ranks", e->port ? e->port->size : 1);
+        unbuild(e);
+    }
+    return status;
+}
+
+static enum pmap_status go(struct entry *e, const struct steps *steps, struct pmap__root **root, struct pmap_error *error)
+{
+    enum pmap_status status = e->status;
+
+    if (status == PMAP_OK && e->i_am_root)
+        status = become_root(e, steps, root);
+    else if (status == PMAP_OK)
+        status = pmap__server_run(e->server, !steps->by_caller, &e->error);
+    if (status != PMAP_OK)
+        *error = e->error;
+    free(e->all_threads);
+    free(e->all_crowded);
+    return status;
+}
+
+static void entry_init(struct entry *e, const struct pmap__wish *wish)
+{
+    *e = (struct entry){.wish = wish, .status = wish->status, .error = wish->error};
+}
+
+static enum pmap_status open_alone(const struct pmap__wish *wish, struct pmap__root **root, struct pmap_error *error)
+{
+    struct entry e;
+
+    entry_init(&e, wish);
+    if (e.status == PMAP_OK && wish->root != 0)
+        e.status = pmap__error_set(&e.error, PMAP_EINVAL, "pmap_create: root is %d, but there is 1 rank", wish->root);
+    enter(&e);
+    return go(&e, &(struct steps){0}, root, error);
+}
+
+/* ---- MPI ---- */
+
+static void connect_mpi(void *argument)
+{
+    struct entry *e = argument;
+    int size = 0;
+    struct pmap_error error;
+    enum pmap_status status = pmap__mpi_check(e->wish->comm, &size, &error);
+
+    /* Where the communicator itself, or the root, is wrong, all its ranks see it by themselves. */
+    if (status == PMAP_OK && (e->wish->root < 0 || e->wish->root >= size))
+        status = pmap__error_set(&error, PMAP_EINVAL, "pmap_create: root is %d, but there %s %d rank%s", e->wish->root,
+                                 size == 1 ? "is" : "are", size, size == 1 ? "" : "s");
+    if (status == PMAP_OK && size > 1)
+        status = pmap__mpi_open(e->wish->comm, &e->port, &error);
+    if (status == PMAP_OK) {
+        enter(e);
+        return;
+    }
+    e->status = status;
+    e->error = error;
+}
+
+static void init_mpi(void *argument)
+{
+    struct entry *e = argument;
+    struct pmap_error error;
+    enum pmap_status status = pmap__mpi_init(&error);
+
+    if (status == PMAP_OK) {
+        pmap__progress_owns_mpi();
+        return;
+    }
+    e->status = status;
+    e->error = error;
+}
+
+static enum pmap_status open_mpi(const struct pmap__wish *wish, enum pmap__mpi_state state, struct pmap__root **root,
+                                 struct pmap_error *error)
+{
+    struct entry e;
+    bool ours = state == PMAP__MPI_LAUNCHED || state == PMAP__MPI_OURS;
+
+    entry_init(&e, wish);
+    if (ours) {
+        enum pmap_status status = PMAP_OK, verdict = e.status;
+        if (state == PMAP__MPI_LAUNCHED) {
+            e.status = PMAP_OK;
+            status = pmap__progress_call(init_mpi, &e);
+            if (e.status != PMAP_OK)
+                return go(&e, NULL, root, error);
+            e.status = verdict;
+        }
+        if (status == PMAP_OK)
+            status = pmap__progress_call(connect_mpi, &e);
+        if (status != PMAP_OK)
+            return pmap__error_set(error, status, "pmap_create: no memory for a thread");
+    } else {
+        connect_mpi(&e);
+    }
+    /* A rank that serves may as well use the thread that is captive here. The root's caller wants to go on. */
+    bool by_caller = !ours && e.port && (state == PMAP__MPI_FOREIGN || !e.i_am_root);
+    return go(&e, &(struct steps){.by_caller = by_caller}, root, error);
+}
+
+/* ---- Loopback ---- */
+
+struct virtual_ranks {
+    struct pmap__wish wish;
+    int size;
+    struct virtual_rank {
+        struct virtual_ranks *all;
+        struct pmap__port *port;
+        pthread_t thread;
+    } ranks[];
+};
+
+static void *virtual_main(void *argument)
+{
+    struct virtual_rank *rank = argument;
+    struct pmap__root *none = NULL;
+    struct pmap_error error;
+    struct entry e;
+
+    entry_init(&e, &rank->all->wish);
+    e.port = rank->port;
+    enter(&e);
+    go(&e, &(struct steps){.by_caller = true}, &none, &error);
+    return NULL;
+}
+
+static void join_virtual(void *argument)
+{
+    struct virtual_ranks *all = argument;
+    for (int r = 0; r < all->size; r++)
+        if (r != all->wish.root)
+            pthread_join(all->ranks[r].thread, NULL);
+    free(all);
+}
+
+static struct virtual_ranks *start_virtual(const struct pmap__wish *wish, int size)
+{
+    struct virtual_ranks *all = calloc(1, sizeof *all + (size_t)size * sizeof all->ranks[0]);
+    struct pmap__port **ports = calloc((size_t)size, sizeof *ports);
+
+    if (all == NULL || ports == NULL || pmap__loopback_open(size, ports) != PMAP_OK)
+        goto fail;
+    all->wish = *wish;
+    all->size = size;
+    for (int r = 0; r < size; r++) {
+        all->ranks[r].all = all;
+        all->ranks[r].port = ports[r];
+        if (r != wish->root && pthread_create(&all->ranks[r].thread, NULL, virtual_main, &all->ranks[r]) != 0)
+            abort(); /* a debugging aid; the threads that run already wait for this one at a barrier */
+    }
+    free(ports);
+    return all;
+fail:
+    free(all);
+    free(ports);
+    return NULL;
+}
+
+static enum pmap_status open_loopback(const struct pmap__wish *wish, int size, struct pmap__root **root,
+                                      struct pmap_error *error)
+{
+    struct entry e;
+
+    if (wish->root < 0 || wish->root >= size)
+        return pmap__error_set(error, PMAP_EINVAL, "pmap_create: root is %d, but there are %d ranks", wish->root, size);
+    struct virtual_ranks *all = start_virtual(wish, size);
+    if (all == NULL)
+        return pmap__error_set(error, PMAP_ENOMEM, "pmap_create: no memory for %d virtual ranks", size);
+    entry_init(&e, &all->wish);
+    e.port = all->ranks[wish->root].port;
+    enter(&e);
+    enum pmap_status status = go(&e, &(struct steps){.closed = join_virtual, .argument = all}, root, error);
+    if (status != PMAP_OK)
+        join_virtual(all);
+    return status;
+}
+
+/* ---- The choice ---- */
+
+enum pmap_status pmap__open(const struct pmap__wish *wish, struct pmap__root **root, struct pmap_error *error)
+{
+    const char *loopback = getenv("PMAP_LOOPBACK");
+    int virtual_ranks = loopback ? atoi(loopback) : 0;
+    enum pmap__mpi_state state = pmap__mpi_state();
+
+    *root = NULL;
+    if (wish->comm && (state == PMAP__MPI_ABSENT || state == PMAP__MPI_LAUNCHED))
+        return pmap__error_set(error, PMAP_EINVAL, "pmap_create_on: MPI is not initialised");
+    if (state == PMAP__MPI_OVER)
+        return pmap__error_set(error, PMAP_EINVAL, "pmap_create: MPI is finalized already");
+    if (virtual_ranks > 1 && state == PMAP__MPI_ABSENT)
+        return open_loopback(wish, virtual_ranks, root, error);
+    if (state == PMAP__MPI_ABSENT)
+        return open_alone(wish, root, error);
+    if ((state == PMAP__MPI_FOREIGN || state == PMAP__MPI_MULTIPLE) && !pmap__mpi_my_thread())
+        return pmap__error_set(error, PMAP_EINVAL,
+                               "pmap_create: the program initialised MPI below MPI_THREAD_MULTIPLE: only the thread that did "
+                               "may create a pool");
+    return open_mpi(wish, state, root, error);
+}

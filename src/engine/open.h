@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 the pmap authors
+ *
+ * From a wish for a pool to a pool: which ranks there are, whether they agree, how many threads each gets.
+ */
+#ifndef PMAP_ENGINE_OPEN_H
+#define PMAP_ENGINE_OPEN_H
+
+#include "engine/root.h"
+
+struct pmap__wish {
+    int threads;      /* 0: a fair share */
+    int root;
+    bool dedicated;   /* the root runs no items, if there are other ranks */
+    const void *comm; /* points to the program's MPI_Comm; NULL: all ranks of the launcher, if there is one */
+    enum pmap_status status; /* PMAP_OK, or the caller's verdict on its own arguments, with the text in error: */
+    struct pmap_error error; /* other ranks may have to be told */
+};
+
+/* On the root: PMAP_OK and *root is the new pool's. On other ranks: serves until the pool ends, then PMAP_OK and *root
+ * is NULL. A failure is the same on all ranks; *error says more. */
+enum pmap_status pmap__open(const struct pmap__wish *wish, struct pmap__root **root, struct pmap_error *error);
+
+#endif

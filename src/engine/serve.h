@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 the pmap authors
+ *
+ * The other ranks' side of a pool: run the chunks that the root sends, until it says goodbye. See serve.c.
+ */
+#ifndef PMAP_ENGINE_SERVE_H
+#define PMAP_ENGINE_SERVE_H
+
+#include "engine/item.h"
+#include "engine/loop.h"
+#include "team/team.h"
+#include "transport/transport.h"
+
+struct pmap__server;
+
+/* PMAP_OK or PMAP_ENOMEM. Port and team stay the caller's until serving begins. */
+enum pmap_status pmap__server_create(struct pmap__port *port, struct pmap__team *team, int root,
+                                     const struct pmap__place *place, struct pmap__server **server);
+
+/* Serve until the pool ends; by_progress: on the progress thread, the calling one sleeps. Frees the server, closes the
+ * port, ends the team. PMAP_OK, or what went wrong on the way. */
+enum pmap_status pmap__server_run(struct pmap__server *server, bool by_progress, struct pmap_error *error);
+
+/* Free a server that has not run; not the port and the team. NULL is fine. */
+void pmap__server_destroy(struct pmap__server *server);
+
+#endif

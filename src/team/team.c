@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 the pmap authors */
+#include "team/team.h"
+
+#include "base/clock.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+/* How long a thread without work looks for some before it sleeps: less than waking it would cost. */
+#define SPIN (20 * PMAP__US)
+
+struct pmap__team {
+    int threads; /* until the region has started what was asked, then what OpenMP gave */
+    bool lent;
+    pthread_t leader; /* opens the parallel region and is its thread 0 */
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    struct pmap__work *first, **last; /* the queue; under the lock */
+    atomic_uint added;                /* works ever added: a thread may look without the lock whether one came */
+    atomic_int idle;                  /* threads that have nothing to do */
+    bool started, stop;               /* under the lock */
+
+    /* Of a lent team: the work that its borrowed thread is in. */
+    struct pmap__work *current;
+};
+
+/* ---- Works ---- */
+
+void pmap__work_init(struct pmap__work *work)
+{
+    atomic_init(&work->next, 0);
+    atomic_init(&work->item_ns, 0);
+    atomic_init(&work->busy, 0);
+    work->users = 0;
+    work->queued = false;
+    work->link = NULL;
+}
+
+size_t pmap__work_left(const struct pmap__work *work)
+{
+    size_t next = atomic_load_explicit(&work->next, memory_order_relaxed);
+    return next < work->n ? work->n - next : 0;
+}
+
+static bool cut(const struct pmap__work *work, size_t taken, size_t want, size_t *begin, size_t *end)
+{
+    if (taken >= work->n)
+        return false;
+    *begin = taken;
+    *end = want < work->n - taken ? taken + want : work->n;
+    return true;
+}
+
+bool pmap__work_take(struct pmap__work *work, size_t want, size_t *begin, size_t *end)
+{
+    /* No look before: it would fetch the cache line twice. next runs past n by one want for each failing take, and
+     * whoever fails leaves, so that it stays far from overflow. */
+    return cut(work, atomic_fetch_add_explicit(&work->next, want, memory_order_relaxed), want, begin, end);
+}
+
+/* ---- The queue ---- */
+
+static void unqueue(struct pmap__team *team, struct pmap__work *work)
+{
+    if (!work->queued)
+        return;
+    for (struct pmap__work **at = &team->first; *at; at = &(*at)->link)
+        if (*at == work) {
+            *at = work->link;
+            if (team->last == &work->link)
+                team->last = at;
+            break;
+        }
+    work->queued = false;
+}
+
+/* The first work of the queue, joined; NULL if there is none. Under the lock. */
+static struct pmap__work *join(struct pmap__team *team)
+{
+    struct pmap__work *work = team->first;
+    if (work)
+        work->users++;
+    return work;
+}
+
+static void leave(struct pmap__team *team, struct pmap__work *work)
+{
+    pthread_mutex_lock(&team->lock);
+    unqueue(team, work); /* it has no items left, or nobody would leave */
+    bool last = --work->users == 0;
+    pthread_mutex_unlock(&team->lock);
+    if (last)
+        work->finished(work);
+}
+
+void pmap__team_add(struct pmap__team *team, struct pmap__work *work)
+{
+    pthread_mutex_lock(&team->lock);
+    work->link = NULL;
+    work->queued = true;
+    *team->last = work;
+    team->last = &work->link;
+    atomic_fetch_add_explicit(&team->added, 1, memory_order_release);
+    if (work->grain >= work->n)
+        pthread_cond_signal(&team->wake);
+    else
+        pthread_cond_broadcast(&team->wake);
+    pthread_mutex_unlock(&team->lock);
+}
+
+bool pmap__team_withdraw(struct pmap__team *team, struct pmap__work *work)
+{
+    pthread_mutex_lock(&team->lock);
+    bool mine = work->queued && work->users == 0;
+    if (mine)
+        unqueue(team, work);
+    pthread_mutex_unlock(&team->lock);
+    return mine;
+}
+
+int pmap__team_idle(const struct pmap__team *team)
+{
+    return atomic_load_explicit(&team->idle, memory_order_relaxed);
+}
+
+bool pmap__team_busy(const struct pmap__team *team)
+{
+    return !team->lent && pmap__team_idle(team) < team->threads;
+}
+
+int pmap__team_threads(const struct pmap__team *team)
+{
+    return team->threads;
+}
+
+/* ---- Running ----
+ *
+ * A thread measures its own items and shows the newest mean in work->item_ns, where others that have not measured
+ * yet, and the owner, find it. Where the grain is fixed nobody needs the mean before the end, and the clock
+ * is read only when the thread joins and leaves. */
+
+/* The past counts half, each measure by its items: see sched's meter, which this layer may not include. */
+struct watch {
+    uint64_t since, ns, items;
+};
+
+static void measure(struct pmap__work *work, struct watch *watch, size_t items)
+{
+    uint64_t now = pmap__now();
+    watch->ns = watch->ns / 2 + (now - watch->since);
+    watch->items = watch->items / 2 + items;
+    uint64_t mean = watch->items ? watch->ns / watch->items : 0;
+    atomic_fetch_add_explicit(&work->busy, now - watch->since, memory_order_relaxed);
+    atomic_store_explicit(&work->item_ns, mean ? mean : 1, memory_order_relaxed);
+    watch->since = now;
+}
+
+static bool run_sized(struct pmap__work *work, struct watch *watch, int thread)
+{
+    size_t begin, end;
+    uint64_t mean = atomic_load_explicit(&work->item_ns, memory_order_relaxed);
+    size_t left = pmap__work_left(work);
+
+    if (left == 0 || !pmap__work_take(work, work->portion(work, left, mean), &begin, &end))
+        return false;
+    work->run(work, begin, end, thread);
+    measure(work, watch, end - begin);
+    return true;
+}
+
+static void run_fixed(struct pmap__work *work, struct watch *watch, int thread)
+{
+    size_t begin, end, items = 0;
+
+    while (pmap__work_take(work, work->grain, &begin, &end)) {
+        work->run(work, begin, end, thread);
+        items += end - begin;
+    }
+    if (items)
+        measure(work, watch, items);
+}
+
+static void run_all(struct pmap__work *work, int thread)
+{
+    struct watch watch = {.since = pmap__now()};
+
+    if (work->grain)
+        run_fixed(work, &watch, thread);
+    else
+        while (run_sized(work, &watch, thread))
+            ;
+}
+
+/* Spin until a work is added after the count seen, or not for long. */
+static void look_out(struct pmap__team *team, unsigned seen)
+{
+    uint64_t start = pmap__now();
+    while (atomic_load_explicit(&team->added, memory_order_acquire) == seen && pmap__now() - start < SPIN)
+        sched_yield();
+}
+
+/* The next work for a thread that has none; NULL when the team ends. */
+static struct pmap__work *await(struct pmap__team *team)
+{
+    struct pmap__work *work;
+
+    pthread_mutex_lock(&team->lock);
+    work = join(team);
+    if (work == NULL && !team->stop) {
+        unsigned seen = atomic_load_explicit(&team->added, memory_order_relaxed);
+        atomic_fetch_add_explicit(&team->idle, 1, memory_order_relaxed);
+        pthread_mutex_unlock(&team->lock);
+        look_out(team, seen);
+        pthread_mutex_lock(&team->lock);
+        while ((work = join(team)) == NULL && !team->stop)
+            pthread_cond_wait(&team->wake, &team->lock);
+        atomic_fetch_sub_explicit(&team->idle, 1, memory_order_relaxed);
+    }
+    pthread_mutex_unlock(&team->lock);
+    return work;
+}
+
+static void serve(struct pmap__team *team, int thread)
+{
+    struct pmap__work *work;
+
+    while ((work = await(team))) {
+        run_all(work, thread);
+        leave(team, work);
+    }
+}
+
+static void report_start(struct pmap__team *team, int threads)
+{
+    pthread_mutex_lock(&team->lock);
+    team->threads = threads;
+    team->started = true;
+    pthread_cond_broadcast(&team->wake);
+    pthread_mutex_unlock(&team->lock);
+}
+
+static void *lead(void *argument)
+{
+    struct pmap__team *team = argument;
+#ifdef _OPENMP
+#pragma omp parallel num_threads(team->threads)
+    {
+#pragma omp single nowait
+        report_start(team, omp_get_num_threads());
+        serve(team, omp_get_thread_num());
+    }
+#else
+    report_start(team, 1);
+    serve(team, 0);
+#endif
+    return NULL;
+}
+
+bool pmap__team_step(struct pmap__team *team)
+{
+    struct watch watch = {.since = pmap__now()};
+    size_t begin, end;
+
+    if (!team->lent)
+        return false;
+    if (team->current == NULL) {
+        pthread_mutex_lock(&team->lock);
+        team->current = join(team);
+        pthread_mutex_unlock(&team->lock);
+    }
+    struct pmap__work *work = team->current;
+    if (work == NULL)
+        return false;
+    if (work->grain == 0) {
+        run_sized(work, &watch, 0);
+    } else if (pmap__work_take(work, work->grain, &begin, &end)) {
+        work->run(work, begin, end, 0);
+        measure(work, &watch, end - begin);
+    }
+    if (pmap__work_left(work) == 0) {
+        team->current = NULL;
+        leave(team, work);
+    }
+    return true;
+}
+
+/* ---- Life ---- */
+
+/* Returns when the region runs and the size of the team is known. */
+static bool start_leader(struct pmap__team *team)
+{
+    if (pthread_create(&team->leader, NULL, lead, team) != 0)
+        return false;
+    pthread_mutex_lock(&team->lock);
+    while (!team->started)
+        pthread_cond_wait(&team->wake, &team->lock);
+    pthread_mutex_unlock(&team->lock);
+    return true;
+}
+
+enum pmap_status pmap__team_create(struct pmap__team **team, int threads, bool lent)
+{
+    struct pmap__team *t = calloc(1, sizeof *t);
+
+    if (t == NULL)
+        return PMAP_ENOMEM;
+    t->threads = lent ? 1 : threads;
+    t->lent = lent;
+    t->last = &t->first;
+    if (pthread_mutex_init(&t->lock, NULL) != 0)
+        goto fail;
+    if (pthread_cond_init(&t->wake, NULL) != 0)
+        goto fail_lock;
+    if (!lent && !start_leader(t))
+        goto fail_wake;
+    *team = t;
+    return PMAP_OK;
+fail_wake:
+    pthread_cond_destroy(&t->wake);
+fail_lock:
+    pthread_mutex_destroy(&t->lock);
+fail:
+    free(t);
+    return PMAP_ENOMEM;
+}
+
+void pmap__team_destroy(struct pmap__team *team)
+{
+    if (team == NULL)
+        return;
+    if (!team->lent) {
+        pthread_mutex_lock(&team->lock);
+        team->stop = true;
+        pthread_cond_broadcast(&team->wake);
+        pthread_mutex_unlock(&team->lock);
+        pthread_join(team->leader, NULL);
+    }
+    pthread_cond_destroy(&team->wake);
+    pthread_mutex_destroy(&team->lock);
+    free(team);
+}

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 the pmap authors
+ *
+ * A hub with a mailbox for each port. send() puts a parcel, with the head copied and the body borrowed, into the
+ * receiver's mailbox; the receiver's poll() copies the body to where it shall land and puts the parcel into
+ * the sender's mailbox, back, as the receipt that becomes sent(). One lock per mailbox, held to link and unlink.
+ *
+ * Collective calls meet at a barrier twice: everybody shows what it has, everybody reads, everybody goes.
+ */
+#include "transport/loopback.h"
+
+#include <limits.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct parcel {
+    struct parcel *next;
+    bool receipt; /* on its way back */
+    int from;
+    void *token;
+    const void *body;
+    size_t size, head_size;
+    unsigned char head[PMAP__PORT_HEAD_MAX];
+};
+
+struct mailbox {
+    pthread_mutex_t lock;
+    struct parcel *first, **last;
+};
+
+struct loopback_port {
+    struct pmap__port port;
+    struct hub *hub;
+    struct mailbox mailbox;
+    atomic_int unreceipted; /* bodies sent and not yet copied; any thread */
+    const void *shown;      /* what this rank shows in a collective call */
+};
+
+struct hub {
+    pthread_barrier_t barrier;
+    atomic_int open;
+    int size;
+    struct loopback_port ports[];
+};
+
+static struct loopback_port *mine(struct pmap__port *port)
+{
+    return (struct loopback_port *)port;
+}
+
+static void post(struct mailbox *mailbox, struct parcel *parcel)
+{
+    parcel->next = NULL;
+    pthread_mutex_lock(&mailbox->lock);
+    *mailbox->last = parcel;
+    mailbox->last = &parcel->next;
+    pthread_mutex_unlock(&mailbox->lock);
+}
+
+static struct parcel *collect(struct mailbox *mailbox)
+{
+    pthread_mutex_lock(&mailbox->lock);
+    struct parcel *all = mailbox->first;
+    mailbox->first = NULL;
+    mailbox->last = &mailbox->first;
+    pthread_mutex_unlock(&mailbox->lock);
+    return all;
+}
+
+static enum pmap_status loopback_send(struct pmap__port *port, int to, const unsigned char *head, size_t head_size,
+                                      const void *body, size_t size, void *token)
+{
+    struct loopback_port *p = mine(port);
+    struct parcel *parcel = malloc(sizeof *parcel);
+
+    if (parcel == NULL)
+        return PMAP_ENOMEM;
+    parcel->receipt = false;
+    parcel->from = port->rank;
+    parcel->token = token;
+    parcel->body = body;
+    parcel->size = size;
+    parcel->head_size = head_size;
+    memcpy(parcel->head, head, head_size);
+    atomic_fetch_add(&p->unreceipted, 1);
+    post(&p->hub->ports[to].mailbox, parcel);
+    return PMAP_OK;
+}
+
+static void receive(struct loopback_port *p, const struct pmap__receiver *r, struct parcel *parcel)
+{
+    void *body = parcel->size ? r->land(r->owner, parcel->from, parcel->head, parcel->head_size, parcel->size) : NULL;
+    if (body)
+        memcpy(body, parcel->body, parcel->size);
+    r->arrived(r->owner, parcel->from, parcel->head, parcel->head_size, body, parcel->size);
+    parcel->receipt = true;
+    post(&p->hub->ports[parcel->from].mailbox, parcel);
+}
+
+static enum pmap_status loopback_poll(struct pmap__port *port, const struct pmap__receiver *receiver, int *events)
+{
+    struct loopback_port *p = mine(port);
+    struct parcel *parcel = collect(&p->mailbox);
+
+    while (parcel) {
+        struct parcel *next = parcel->next;
+        if (parcel->receipt) {
+            atomic_fetch_sub(&p->unreceipted, 1);
+            if (parcel->token) {
+                receiver->sent(receiver->owner, parcel->token);
+                (*events)++;
+            }
+            free(parcel);
+        } else {
+            receive(p, receiver, parcel);
+            (*events)++;
+        }
+        parcel = next;
+    }
+    return PMAP_OK;
+}
+
+static bool active(const struct pmap__port *port)
+{
+    return atomic_load(&((const struct loopback_port *)port)->unreceipted) > 0;
+}
+
+/* ---- Collective calls ---- */
+
+static void show(struct loopback_port *p, const void *what)
+{
+    p->shown = what;
+    pthread_barrier_wait(&p->hub->barrier);
+}
+
+static void leave(struct loopback_port *p)
+{
+    pthread_barrier_wait(&p->hub->barrier);
+}
+
+static enum pmap_status broadcast(struct pmap__port *port, int root, void *bytes, size_t size)
+{
+    struct loopback_port *p = mine(port);
+    show(p, bytes);
+    if (port->rank != root)
+        memcpy(bytes, p->hub->ports[root].shown, size);
+    leave(p);
+    return PMAP_OK;
+}
+
+static enum pmap_status least(struct pmap__port *port, int *value)
+{
+    struct loopback_port *p = mine(port);
+    int mine_before = *value, lowest = INT_MAX;
+
+    show(p, &mine_before);
+    for (int r = 0; r < port->size; r++) {
+        int theirs = *(const int *)p->hub->ports[r].shown;
+        lowest = theirs < lowest ? theirs : lowest;
+    }
+    leave(p);
+    *value = lowest;
+    return PMAP_OK;
+}
+
+static enum pmap_status gather(struct pmap__port *port, int root, int value, int all[])
+{
+    struct loopback_port *p = mine(port);
+    show(p, &value);
+    for (int r = 0; r < port->size && port->rank == root; r++)
+        all[r] = *(const int *)p->hub->ports[r].shown;
+    leave(p);
+    return PMAP_OK;
+}
+
+static enum pmap_status node_gather(struct pmap__port *port, const void *what, size_t size, void **all, int *n, int *me)
+{
+    struct loopback_port *p = mine(port);
+    char *bytes = calloc((size_t)port->size, size);
+
+    show(p, what);
+    for (int r = 0; r < port->size && bytes; r++)
+        memcpy(bytes + (size_t)r * size, p->hub->ports[r].shown, size);
+    leave(p);
+    int everybody = bytes != NULL;
+    least(port, &everybody);
+    if (!everybody) {
+        free(bytes);
+        return PMAP_ENOMEM;
+    }
+    *all = bytes;
+    *n = port->size;
+    *me = port->rank;
+    return PMAP_OK;
+}
+
+/* ---- Life ---- */
+
+static void hub_destroy(struct hub *hub)
+{
+    for (int r = 0; r < hub->size; r++) {
+        struct parcel *parcel = collect(&hub->ports[r].mailbox); /* receipts that nobody waited for */
+        while (parcel) {
+            struct parcel *next = parcel->next;
+            free(parcel);
+            parcel = next;
+        }
+        pthread_mutex_destroy(&hub->ports[r].mailbox.lock);
+    }
+    pthread_barrier_destroy(&hub->barrier);
+    free(hub);
+}
+
+static void loopback_close(struct pmap__port *port, int refused)
+{
+    struct hub *hub = mine(port)->hub;
+    (void)refused;
+    if (atomic_fetch_sub(&hub->open, 1) == 1)
+        hub_destroy(hub);
+}
+
+static const struct pmap__transport transport_loopback = {
+    .name = "loopback",
+    .send = loopback_send,
+    .poll = loopback_poll,
+    .active = active,
+    .broadcast = broadcast,
+    .least = least,
+    .gather = gather,
+    .node_gather = node_gather,
+    .close = loopback_close,
+};
+
+enum pmap_status pmap__loopback_open(int size, struct pmap__port *ports[])
+{
+    struct hub *hub = calloc(1, sizeof *hub + (size_t)size * sizeof hub->ports[0]);
+
+    if (hub == NULL)
+        return PMAP_ENOMEM;
+    if (pthread_barrier_init(&hub->barrier, NULL, (unsigned)size) != 0) {
+        free(hub);
+        return PMAP_ENOMEM;
+    }
+    hub->size = size;
+    atomic_init(&hub->open, size);
+    for (int r = 0; r < size; r++) {
+        struct loopback_port *p = &hub->ports[r];
+        p->port = (struct pmap__port){.ops = &transport_loopback, .rank = r, .size = size};
+        p->hub = hub;
+        atomic_init(&p->unreceipted, 0);
+        p->mailbox.last = &p->mailbox.first;
+        pthread_mutex_init(&p->mailbox.lock, NULL);
+        ports[r] = &p->port;
+    }
+    return PMAP_OK;
+}

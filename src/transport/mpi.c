@@ -1,0 +1,639 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 the pmap authors
+ *
+ * A port on a duplicated communicator. On the wire a message is an envelope with the head, and with the body if that
+ * is short; a longer body follows as messages of its own, of at most SEGMENT bytes. Two constant tags keep them apart.
+ * MPI keeps the order of messages of one rank and tag, and both ends post bodies in the order of their envelopes, so
+ * that a body needs no number.
+ *
+ * Receiving: SLOTS envelopes are posted for any source, and looked at in the order they were posted. Sending:
+ * an envelope is copied into a letter of its own and goes out with MPI_Isend; letters whose requests are done go
+ * back to a list for the next. How many letters are under way is bounded by the engine, which bounds the chunks.
+ */
+#include "transport/mpi.h"
+
+#include "base/error.h"
+#include "base/patience.h"
+
+#include <mpi.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Below the eager limit of Open MPI's shared memory (4 KiB) with its own header. */
+#define ENVELOPE_MAX 4000
+#define SLOTS 16
+/* An int counts the bytes of a message, and some networks dislike more. */
+#define SEGMENT ((size_t)1 << 30)
+
+enum { TAG_ENVELOPE = 1, TAG_BODY = 2 };
+
+struct envelope {
+    uint64_t body_size;
+    uint32_t head_size;
+    uint32_t inlined; /* 1: the body is in here, behind the head */
+    unsigned char bytes[ENVELOPE_MAX - 16];
+};
+
+#define ENVELOPE_SIZE(head, body) (offsetof(struct envelope, bytes) + (head) + (body))
+
+/* One message under way, out or in, with all its requests. */
+struct letter {
+    struct letter *next;
+    MPI_Request *requests; /* one for each piece; NULL if one is enough */
+    MPI_Request single;
+    int pieces;
+    void *token;    /* out: for sent(); NULL if nobody asked */
+    int from;       /* in: who sent it, */
+    void *body;     /*     where the body goes, */
+    void *dropped;  /*     or a buffer of our own that nobody looks at */
+    struct envelope envelope;
+};
+
+struct slot {
+    MPI_Request request;
+    struct envelope envelope;
+};
+
+struct mpi_port {
+    struct pmap__port port;
+    MPI_Comm comm;
+    struct slot slots[SLOTS];
+    int turn;                /* the slot that was posted first */
+    struct letter *out, *in; /* under way */
+    struct letter *spare;
+    int refused;             /* opens over the same ranks while this port lives */
+    struct mpi_port *next;   /* the list of live ports */
+};
+
+/* What the process knows of MPI: touched only by the thread that may call MPI. */
+static struct {
+    bool ours;              /* pmap__mpi_init did it */
+    struct mpi_port *ports; /* those that live */
+    struct refusal {
+        MPI_Group group;    /* opens over these ranks are to be refused */
+        int count;
+        struct refusal *next;
+    } *refusals;
+} mpi;
+
+static enum pmap_status failed(int code, const char *what, struct pmap_error *error)
+{
+    char text[MPI_MAX_ERROR_STRING] = "";
+    int length;
+    MPI_Error_string(code, text, &length);
+    return pmap__error_set(error, PMAP_EMPI, "pmap: %s failed: %s", what, text);
+}
+
+/* ---- The state of the process ---- */
+
+/* Any of these is set by a launcher for the processes it starts. A batch script has SLURM_PROCID too, but no PMI. */
+static bool launched(void)
+{
+    static const char *const signs[] = {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK", "PMI_ID", "PALS_RANKID",
+                                        "MV2_COMM_WORLD_RANK"};
+    const char *wish = getenv("PMAP_MPI");
+
+    if (wish && strcmp(wish, "no") == 0)
+        return false;
+    if (wish && strcmp(wish, "yes") == 0)
+        return true;
+    for (size_t i = 0; i < sizeof signs / sizeof *signs; i++)
+        if (getenv(signs[i]))
+            return true;
+    const char *tasks = getenv("SLURM_STEP_NUM_TASKS");
+    if (tasks && atoi(tasks) > 1 && getenv("SLURM_STEP_ID"))
+        pmap__warn("srun started %s tasks without MPI support, each on its own: use srun --mpi=pmix", tasks);
+    return false;
+}
+
+enum pmap__mpi_state pmap__mpi_state(void)
+{
+    int initialised, finalized, level;
+
+    MPI_Initialized(&initialised);
+    MPI_Finalized(&finalized);
+    if (finalized)
+        return PMAP__MPI_OVER;
+    if (!initialised)
+        return launched() ? PMAP__MPI_LAUNCHED : PMAP__MPI_ABSENT;
+    if (mpi.ours)
+        return PMAP__MPI_OURS;
+    MPI_Query_thread(&level);
+    return level == MPI_THREAD_MULTIPLE ? PMAP__MPI_MULTIPLE : PMAP__MPI_FOREIGN;
+}
+
+bool pmap__mpi_my_thread(void)
+{
+    int level, mine;
+    MPI_Query_thread(&level);
+    MPI_Is_thread_main(&mine);
+    return mine || level == MPI_THREAD_MULTIPLE;
+}
+
+enum pmap_status pmap__mpi_init(struct pmap_error *error)
+{
+    int level;
+    int code = MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &level);
+    if (code != MPI_SUCCESS)
+        return failed(code, "MPI_Init_thread", error);
+    mpi.ours = true;
+    return PMAP_OK;
+}
+
+static void forget_refusals(void)
+{
+    while (mpi.refusals) {
+        struct refusal *r = mpi.refusals;
+        mpi.refusals = r->next;
+        MPI_Group_free(&r->group);
+        free(r);
+    }
+}
+
+void pmap__mpi_finalize(void)
+{
+    forget_refusals();
+    MPI_Finalize();
+}
+
+void pmap__mpi_abort(int code)
+{
+    MPI_Abort(MPI_COMM_WORLD, code);
+}
+
+/* ---- Waiting for a collective call, without burning a core while the others are not there yet ---- */
+
+static enum pmap_status await(MPI_Request *request, const char *what, struct pmap_error *error)
+{
+    uint64_t start = pmap__now(), nap;
+    int done = 0;
+
+    for (;;) {
+        int code = MPI_Test(request, &done, MPI_STATUS_IGNORE);
+        if (code != MPI_SUCCESS)
+            return failed(code, what, error);
+        if (done)
+            return PMAP_OK;
+        enum pmap__pause pause = pmap__patience(pmap__now() - start, false, &nap);
+        if (pause == PMAP__PAUSE_YIELD)
+            sched_yield();
+        else if (pause == PMAP__PAUSE_NAP)
+            nanosleep(&(struct timespec){.tv_nsec = (long)nap}, NULL);
+    }
+}
+
+static struct mpi_port *mine(struct pmap__port *port)
+{
+    return (struct mpi_port *)port;
+}
+
+static enum pmap_status broadcast(struct pmap__port *port, int root, void *bytes, size_t size)
+{
+    MPI_Request request;
+    for (size_t at = 0; at < size; at += SEGMENT) {
+        int count = (int)(size - at < SEGMENT ? size - at : SEGMENT);
+        int code = MPI_Ibcast((char *)bytes + at, count, MPI_BYTE, root, mine(port)->comm, &request);
+        if (code != MPI_SUCCESS || await(&request, "MPI_Ibcast", NULL) != PMAP_OK)
+            return PMAP_EMPI;
+    }
+    return PMAP_OK;
+}
+
+static enum pmap_status least(struct pmap__port *port, int *value)
+{
+    MPI_Request request;
+    int mine_before = *value;
+    int code = MPI_Iallreduce(&mine_before, value, 1, MPI_INT, MPI_MIN, mine(port)->comm, &request);
+    return code != MPI_SUCCESS ? PMAP_EMPI : await(&request, "MPI_Iallreduce", NULL);
+}
+
+static enum pmap_status gather(struct pmap__port *port, int root, int value, int all[])
+{
+    MPI_Request request;
+    int code = MPI_Igather(&value, 1, MPI_INT, all, 1, MPI_INT, root, mine(port)->comm, &request);
+    return code != MPI_SUCCESS ? PMAP_EMPI : await(&request, "MPI_Igather", NULL);
+}
+
+static enum pmap_status node_gather(struct pmap__port *port, const void *my, size_t size, void **all, int *n, int *me)
+{
+    MPI_Comm node;
+    MPI_Request request;
+    enum pmap_status status = PMAP_EMPI;
+
+    if (MPI_Comm_split_type(mine(port)->comm, MPI_COMM_TYPE_SHARED, port->rank, MPI_INFO_NULL, &node) != MPI_SUCCESS)
+        return PMAP_EMPI;
+    MPI_Comm_size(node, n);
+    MPI_Comm_rank(node, me);
+    char *bytes = calloc((size_t)*n, size);
+    /* Every rank of the node takes part even if one of them has no memory: it sends to nobody's loss. */
+    int everybody = bytes != NULL, code = MPI_SUCCESS;
+    MPI_Allreduce(MPI_IN_PLACE, &everybody, 1, MPI_INT, MPI_MIN, node);
+    if (!everybody) {
+        status = PMAP_ENOMEM;
+        goto done;
+    }
+    code = MPI_Iallgather(my, (int)size, MPI_BYTE, bytes, (int)size, MPI_BYTE, node, &request);
+    if (code == MPI_SUCCESS)
+        status = await(&request, "MPI_Iallgather", NULL);
+done:
+    MPI_Comm_free(&node);
+    if (status == PMAP_OK)
+        *all = bytes;
+    else
+        free(bytes);
+    return status;
+}
+
+/* ---- Letters ---- */
+
+static struct letter *letter_take(struct mpi_port *p)
+{
+    struct letter *letter = p->spare;
+    if (letter)
+        p->spare = letter->next;
+    else
+        letter = malloc(sizeof *letter);
+    if (letter == NULL)
+        return NULL;
+    letter->requests = NULL;
+    letter->pieces = 0;
+    letter->dropped = NULL;
+    return letter;
+}
+
+static void letter_give(struct mpi_port *p, struct letter *letter)
+{
+    free(letter->requests);
+    free(letter->dropped);
+    letter->next = p->spare;
+    p->spare = letter;
+}
+
+static MPI_Request *requests_of(struct letter *letter)
+{
+    return letter->requests ? letter->requests : &letter->single;
+}
+
+/* Room for the requests of a body's segments and of one envelope. */
+static bool letter_reserve(struct letter *letter, size_t body_size)
+{
+    size_t segments = body_size / SEGMENT + (body_size % SEGMENT != 0) + 1;
+    if (segments > 1)
+        letter->requests = malloc(segments * sizeof *letter->requests);
+    return segments == 1 || letter->requests != NULL;
+}
+
+static enum pmap_status post_body(struct mpi_port *p, struct letter *letter, void *body, size_t size, int peer, bool out)
+{
+    for (size_t at = 0; at < size; at += SEGMENT) {
+        int count = (int)(size - at < SEGMENT ? size - at : SEGMENT);
+        MPI_Request *request = requests_of(letter) + letter->pieces;
+        int code = out ? MPI_Isend((char *)body + at, count, MPI_BYTE, peer, TAG_BODY, p->comm, request)
+                       : MPI_Irecv((char *)body + at, count, MPI_BYTE, peer, TAG_BODY, p->comm, request);
+        if (code != MPI_SUCCESS)
+            return PMAP_EMPI;
+        letter->pieces++;
+    }
+    return PMAP_OK;
+}
+
+static enum pmap_status letter_done(struct letter *letter, int *done)
+{
+    int code = letter->pieces == 1 ? MPI_Test(requests_of(letter), done, MPI_STATUS_IGNORE)
+                                   : MPI_Testall(letter->pieces, requests_of(letter), done, MPI_STATUSES_IGNORE);
+    return code == MPI_SUCCESS ? PMAP_OK : PMAP_EMPI;
+}
+
+/* ---- Sending ---- */
+
+static enum pmap_status mpi_send(struct pmap__port *port, int to, const unsigned char *head, size_t head_size,
+                                 const void *body, size_t size, void *token)
+{
+    struct mpi_port *p = mine(port);
+    struct letter *letter = letter_take(p);
+    bool inlined = size <= sizeof letter->envelope.bytes - head_size;
+    size_t inside = inlined ? size : 0;
+
+    if (letter == NULL)
+        return PMAP_ENOMEM;
+    if (!letter_reserve(letter, inlined ? 0 : size)) {
+        letter_give(p, letter);
+        return PMAP_ENOMEM;
+    }
+    letter->token = token;
+    letter->envelope.body_size = size;
+    letter->envelope.head_size = (uint32_t)head_size;
+    letter->envelope.inlined = inlined;
+    memcpy(letter->envelope.bytes, head, head_size);
+    if (inside)
+        memcpy(letter->envelope.bytes + head_size, body, inside);
+    letter->next = p->out;
+    p->out = letter; /* from here on its requests are waited for, whatever happens */
+    if (MPI_Isend(&letter->envelope, (int)ENVELOPE_SIZE(head_size, inside), MPI_BYTE, to, TAG_ENVELOPE, p->comm,
+                  requests_of(letter)) != MPI_SUCCESS)
+        return PMAP_EMPI;
+    letter->pieces = 1;
+    /* MPI's send buffers are const in all but the type of this shared helper. */
+    return inlined ? PMAP_OK : post_body(p, letter, (void *)(uintptr_t)body, size, to, true);
+}
+
+static enum pmap_status poll_out(struct mpi_port *p, const struct pmap__receiver *receiver, int *events)
+{
+    struct letter **at = &p->out;
+
+    while (*at) {
+        struct letter *letter = *at;
+        int done;
+        if (letter_done(letter, &done) != PMAP_OK)
+            return PMAP_EMPI;
+        if (!done) {
+            at = &letter->next;
+            continue;
+        }
+        *at = letter->next;
+        void *token = letter->token;
+        letter_give(p, letter);
+        if (token) {
+            receiver->sent(receiver->owner, token);
+            (*events)++;
+            at = &p->out; /* sent() may have sent, and so changed the list in front of us */
+        }
+    }
+    return PMAP_OK;
+}
+
+/* ---- Receiving ---- */
+
+static enum pmap_status post_slot(struct mpi_port *p, struct slot *slot)
+{
+    int code = MPI_Irecv(&slot->envelope, sizeof slot->envelope, MPI_BYTE, MPI_ANY_SOURCE, TAG_ENVELOPE, p->comm,
+                         &slot->request);
+    return code == MPI_SUCCESS ? PMAP_OK : PMAP_EMPI;
+}
+
+/* Nobody wants this body, or there is no memory for it: take it off the network. */
+static enum pmap_status drop_body(struct letter *letter, size_t size)
+{
+    letter->dropped = malloc(size);
+    return letter->dropped ? PMAP_OK : PMAP_ENOMEM;
+}
+
+static enum pmap_status expect_body(struct mpi_port *p, const struct envelope *e, int from, void *body)
+{
+    struct letter *letter = letter_take(p);
+    size_t size = (size_t)e->body_size;
+
+    if (letter == NULL)
+        return PMAP_ENOMEM;
+    if (!letter_reserve(letter, size) || (body == NULL && drop_body(letter, size) != PMAP_OK)) {
+        letter_give(p, letter);
+        return PMAP_ENOMEM;
+    }
+    letter->from = from;
+    letter->body = body;
+    memcpy(&letter->envelope, e, ENVELOPE_SIZE(e->head_size, 0));
+    /* Appended: bodies are looked at in the order they will likely come. */
+    struct letter **last = &p->in;
+    while (*last)
+        last = &(*last)->next;
+    letter->next = NULL;
+    *last = letter;
+    return post_body(p, letter, body ? body : letter->dropped, size, from, false);
+}
+
+static enum pmap_status open_envelope(struct mpi_port *p, const struct pmap__receiver *r, const struct envelope *e,
+                                      int from)
+{
+    size_t size = (size_t)e->body_size;
+    void *body = size ? r->land(r->owner, from, e->bytes, e->head_size, size) : NULL;
+
+    if (size && !e->inlined)
+        return expect_body(p, e, from, body);
+    if (body)
+        memcpy(body, e->bytes + e->head_size, size);
+    r->arrived(r->owner, from, e->bytes, e->head_size, body, size);
+    return PMAP_OK;
+}
+
+/* An envelope whose sizes do not fit what was received comes from no pmap. */
+static bool sound(const struct envelope *e, size_t received)
+{
+    return received >= ENVELOPE_SIZE(0, 0) && e->head_size <= PMAP__PORT_HEAD_MAX && e->inlined <= 1 &&
+           received == ENVELOPE_SIZE(e->head_size, e->inlined ? e->body_size : 0);
+}
+
+static enum pmap_status poll_envelopes(struct mpi_port *p, const struct pmap__receiver *receiver, int *events)
+{
+    for (int i = 0; i < SLOTS; i++) {
+        struct slot *slot = &p->slots[p->turn];
+        MPI_Status status;
+        int done, received;
+        if (MPI_Test(&slot->request, &done, &status) != MPI_SUCCESS)
+            return PMAP_EMPI;
+        if (!done)
+            return PMAP_OK;
+        MPI_Get_count(&status, MPI_BYTE, &received);
+        if (!sound(&slot->envelope, (size_t)received))
+            return PMAP_EMPI;
+        enum pmap_status result = open_envelope(p, receiver, &slot->envelope, status.MPI_SOURCE);
+        if (result == PMAP_OK)
+            result = post_slot(p, slot);
+        if (result != PMAP_OK)
+            return result;
+        p->turn = (p->turn + 1) % SLOTS;
+        (*events)++;
+    }
+    return PMAP_OK;
+}
+
+static enum pmap_status poll_in(struct mpi_port *p, const struct pmap__receiver *r, int *events)
+{
+    struct letter **at = &p->in;
+
+    while (*at) {
+        struct letter *letter = *at;
+        int done;
+        if (letter_done(letter, &done) != PMAP_OK)
+            return PMAP_EMPI;
+        if (!done) {
+            at = &letter->next;
+            continue;
+        }
+        *at = letter->next;
+        r->arrived(r->owner, letter->from, letter->envelope.bytes, letter->envelope.head_size, letter->body,
+                   (size_t)letter->envelope.body_size);
+        letter_give(p, letter);
+        (*events)++;
+    }
+    return PMAP_OK;
+}
+
+static enum pmap_status mpi_poll(struct pmap__port *port, const struct pmap__receiver *receiver, int *events)
+{
+    struct mpi_port *p = mine(port);
+    enum pmap_status status = poll_envelopes(p, receiver, events);
+    if (status == PMAP_OK)
+        status = poll_in(p, receiver, events);
+    if (status == PMAP_OK)
+        status = poll_out(p, receiver, events);
+    return status;
+}
+
+static bool active(const struct pmap__port *port)
+{
+    const struct mpi_port *p = (const struct mpi_port *)port;
+    return p->out || p->in;
+}
+
+/* ---- Life ---- */
+
+static const struct pmap__transport transport_mpi;
+
+enum pmap_status pmap__mpi_check(const void *comm, int *size, struct pmap_error *error)
+{
+    MPI_Comm c = comm ? *(const MPI_Comm *)comm : MPI_COMM_WORLD;
+    int inter;
+
+    if (c == MPI_COMM_NULL)
+        return pmap__error_set(error, PMAP_EINVAL, "pmap_create_on: comm is MPI_COMM_NULL");
+    MPI_Comm_test_inter(c, &inter);
+    if (inter)
+        return pmap__error_set(error, PMAP_EINVAL, "pmap_create_on: comm is an intercommunicator");
+    MPI_Comm_size(c, size);
+    return PMAP_OK;
+}
+
+/* Does a live port of this process have the same ranks? */
+static struct mpi_port *find_live(MPI_Comm comm)
+{
+    for (struct mpi_port *p = mpi.ports; p; p = p->next) {
+        int result;
+        MPI_Comm_compare(comm, p->comm, &result);
+        if (result == MPI_IDENT || result == MPI_CONGRUENT)
+            return p;
+    }
+    return NULL;
+}
+
+/* Has the root refused the open that the caller is about to make? Then take one off its count. */
+static bool refused_before(MPI_Comm comm)
+{
+    MPI_Group group;
+    bool found = false;
+
+    MPI_Comm_group(comm, &group);
+    for (struct refusal **at = &mpi.refusals; *at && !found; at = &(*at)->next) {
+        struct refusal *r = *at;
+        int result;
+        MPI_Group_compare(group, r->group, &result);
+        if (result != MPI_IDENT)
+            continue;
+        found = true;
+        if (--r->count == 0) {
+            *at = r->next;
+            MPI_Group_free(&r->group);
+            free(r);
+            break;
+        }
+    }
+    MPI_Group_free(&group);
+    return found;
+}
+
+static void remember_refusals(MPI_Comm comm, int count)
+{
+    struct refusal *r = count > 0 ? malloc(sizeof *r) : NULL;
+    if (r == NULL)
+        return;
+    MPI_Comm_group(comm, &r->group);
+    r->count = count;
+    r->next = mpi.refusals;
+    mpi.refusals = r;
+}
+
+enum pmap_status pmap__mpi_open(const void *comm, struct pmap__port **port, struct pmap_error *error)
+{
+    MPI_Comm c = comm ? *(const MPI_Comm *)comm : MPI_COMM_WORLD;
+    struct mpi_port *live = find_live(c);
+    MPI_Request request;
+
+    if (live)
+        live->refused++;
+    if (live || refused_before(c))
+        return pmap__error_set(error, PMAP_EBUSY,
+                               "pmap_create: a pool of these ranks lives already: destroy it first, or create this one on a "
+                               "communicator of other ranks");
+    struct mpi_port *p = calloc(1, sizeof *p);
+    if (p == NULL)
+        return pmap__error_set(error, PMAP_ENOMEM, "pmap_create: no memory for a port of %zu bytes", sizeof *p);
+    int code = MPI_Comm_idup(c, &p->comm, &request);
+    if (code != MPI_SUCCESS) {
+        free(p);
+        return failed(code, "MPI_Comm_idup", error);
+    }
+    enum pmap_status status = await(&request, "MPI_Comm_idup", error);
+    if (status != PMAP_OK) {
+        free(p);
+        return status;
+    }
+    MPI_Comm_set_errhandler(p->comm, MPI_ERRORS_RETURN);
+    MPI_Comm_rank(p->comm, &p->port.rank);
+    MPI_Comm_size(p->comm, &p->port.size);
+    p->port.ops = &transport_mpi;
+    for (int i = 0; i < SLOTS; i++)
+        post_slot(p, &p->slots[i]); /* a failure shows at the first poll */
+    p->next = mpi.ports;
+    mpi.ports = p;
+    *port = &p->port;
+    return PMAP_OK;
+}
+
+int pmap__mpi_refused(const struct pmap__port *port)
+{
+    return ((const struct mpi_port *)port)->refused;
+}
+
+static void unlist(struct mpi_port *p)
+{
+    struct mpi_port **at = &mpi.ports;
+    while (*at && *at != p)
+        at = &(*at)->next;
+    if (*at)
+        *at = p->next;
+}
+
+static void mpi_close(struct pmap__port *port, int refused)
+{
+    struct mpi_port *p = mine(port);
+    MPI_Request request;
+
+    /* A message that MPI has taken may still sit on this side until it is called again: wait for the others. */
+    if (MPI_Ibarrier(p->comm, &request) == MPI_SUCCESS)
+        await(&request, "MPI_Ibarrier", NULL);
+    for (int i = 0; i < SLOTS; i++) {
+        MPI_Cancel(&p->slots[i].request);
+        MPI_Wait(&p->slots[i].request, MPI_STATUS_IGNORE);
+    }
+    remember_refusals(p->comm, refused);
+    unlist(p);
+    MPI_Comm_free(&p->comm);
+    while (p->spare) {
+        struct letter *letter = p->spare;
+        p->spare = letter->next;
+        free(letter);
+    }
+    free(p);
+}
+
+static const struct pmap__transport transport_mpi = {
+    .name = "mpi",
+    .send = mpi_send,
+    .poll = mpi_poll,
+    .active = active,
+    .broadcast = broadcast,
+    .least = least,
+    .gather = gather,
+    .node_gather = node_gather,
+    .close = mpi_close,
+};

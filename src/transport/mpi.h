@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 the pmap authors
+ *
+ * Ports over MPI. Nothing in here needs mpi.h, so that the layers above never see it; without MPI the same
+ * functions exist and say so (transport/nompi.c).
+ *
+ * Every function is called on one and the same thread of the process, the one that initialises MPI here, or
+ * the program's own if the program did; MPI_THREAD_FUNNELED is enough.
+ */
+#ifndef PMAP_TRANSPORT_MPI_H
+#define PMAP_TRANSPORT_MPI_H
+
+#include "transport/transport.h"
+
+/* What this process has of MPI. */
+enum pmap__mpi_state {
+    PMAP__MPI_ABSENT,   /* not initialised, and no launcher started this process (or built without MPI) */
+    PMAP__MPI_LAUNCHED, /* not initialised, but a launcher waits for it */
+    PMAP__MPI_OURS,     /* initialised by pmap__mpi_init */
+    PMAP__MPI_FOREIGN,  /* initialised by the program, below MPI_THREAD_MULTIPLE */
+    PMAP__MPI_MULTIPLE, /* initialised by the program, with MPI_THREAD_MULTIPLE */
+    PMAP__MPI_OVER      /* finalized */
+};
+enum pmap__mpi_state pmap__mpi_state(void);
+
+/* Does MPI allow the calling thread to use it? Always with MULTIPLE, else only the one that initialised it. */
+bool pmap__mpi_my_thread(void);
+
+enum pmap_status pmap__mpi_init(struct pmap_error *error);
+void pmap__mpi_finalize(void);
+
+/* End all ranks of the job at once. */
+void pmap__mpi_abort(int code);
+
+/* Is the program's communicator one on which a pool can live? comm points to an MPI_Comm; NULL means
+ * MPI_COMM_WORLD. PMAP_OK and its size, or PMAP_EINVAL: all ranks that are in it agree on that without a message. */
+enum pmap_status pmap__mpi_check(const void *comm, int *size, struct pmap_error *error);
+
+/* Collective over the communicator, which is duplicated. PMAP_EBUSY at once, without a message, if a port over the
+ * same ranks lives in this process already, or if the root has met that case for the create that this call matches:
+ * the root counts such refusals while a port lives and gives the count to the other ranks when it closes it. They then
+ * refuse as many opens over the same ranks, so that nobody waits for somebody who will not come. */
+enum pmap_status pmap__mpi_open(const void *comm, struct pmap__port **port, struct pmap_error *error);
+
+/* How many opens this live port has caused to be refused. */
+int pmap__mpi_refused(const struct pmap__port *port);
+
+#endif

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 the pmap authors
+ *
+ * How ranks reach each other. A port is one rank's end of a connection among size ranks; behind it is MPI
+ * (transport/mpi.c, the one place that knows it) or, for tests and debugging, memory shared by ranks that are threads
+ * of one process (transport/loopback.c). Both keep the same contract, and one test suite runs on both.
+ *
+ * A message is a head (a few hundred bytes, copied at once) and a body (any size, borrowed). A receiver is told in two
+ * steps: when the head is there, land() says where the body shall go; when the body is there, arrived() gets both. So a
+ * body goes straight into a caller's array. For an empty body land() is not called. Heads from one rank come in the
+ * order they were sent; a message with a long body may be overtaken by a later one before it has arrived.
+ *
+ * Who calls what: a port belongs to one thread, which makes every call on it; all callbacks come from inside
+ * poll(). A callback may send. The collective calls (meet … close) are made by all ranks of the port in the same
+ * order, and wait for the others; what waits long sleeps.
+ */
+#ifndef PMAP_TRANSPORT_TRANSPORT_H
+#define PMAP_TRANSPORT_TRANSPORT_H
+
+#include <pmap.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* No head is longer. */
+#define PMAP__PORT_HEAD_MAX 1024
+
+struct pmap__port;
+
+struct pmap__receiver {
+    /* Where shall this body of size > 0 go? NULL: nowhere; it is received all the same, and dropped. */
+    void *(*land)(void *owner, int from, const unsigned char *head, size_t head_size, size_t size);
+    /* A message is complete. body is what land() said; NULL if the body was empty or dropped, size is what was sent. */
+    void (*arrived)(void *owner, int from, const unsigned char *head, size_t head_size, void *body, size_t size);
+    /* The body that was sent with this token (not NULL) may be changed or freed. */
+    void (*sent)(void *owner, void *token);
+    void *owner;
+};
+
+struct pmap__transport {
+    const char *name;
+
+    /* Send a message to another rank. The body is borrowed until sent(token); that comes from a later poll(), or not
+     * at all if token is NULL, for callers who learn it otherwise. PMAP_OK, PMAP_ENOMEM or PMAP_EMPI. */
+    enum pmap_status (*send)(struct pmap__port *port, int to, const unsigned char *head, size_t head_size,
+                             const void *body, size_t size, void *token);
+
+    /* Handle what has come, without waiting; *events counts heads, bodies and sent bodies. PMAP_OK, or PMAP_ENOMEM or
+     * PMAP_EMPI, after which the port is of no use but for close(). */
+    enum pmap_status (*poll)(struct pmap__port *port, const struct pmap__receiver *receiver, int *events);
+
+    /* True while a body, given or awaited, is on its way. */
+    bool (*active)(const struct pmap__port *port);
+
+    /* Collective: size bytes of the root go to all. */
+    enum pmap_status (*broadcast)(struct pmap__port *port, int root, void *bytes, size_t size);
+    /* Collective: *value becomes the least of all ranks' values. */
+    enum pmap_status (*least)(struct pmap__port *port, int *value);
+    /* Collective: all[r] on the root becomes rank r's value; all is NULL elsewhere. */
+    enum pmap_status (*gather)(struct pmap__port *port, int root, int value, int all[]);
+    /* Collective: what the ranks of this node said, malloc'ed, in one order for all of them; *me is the caller's
+     * place in it. */
+    enum pmap_status (*node_gather)(struct pmap__port *port, const void *mine, size_t size, void **all, int *n, int *me);
+
+    /* Collective: end the connection and free the port. refused: see pmap__mpi_open. */
+    void (*close)(struct pmap__port *port, int refused);
+};
+
+struct pmap__port {
+    const struct pmap__transport *ops;
+    int rank, size;
+};
+
+#endif

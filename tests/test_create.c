@@ -1,0 +1,452 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 the pmap authors
+ *
+ * pmap_create and pmap_destroy: every rank calls them, gets the same status, and is left as it was before.
+ *
+ * All ranks run these functions in step. Where a pool comes to life, the ranks other than its root stay inside
+ * pmap_create until the root destroys it.
+ *
+ * Ported from CPython's _TestPool: test_pool_worker_lifetime in part, size -1 rejected (0 is our default); from
+ * mpi4py.futures: every rank as root, bad roots rejected, three pools with 100 tasks each do not mix; from
+ * Distributed.jl: the master can be kept free of work.
+ */
+#include "harness.h"
+
+#include <dirent.h>
+#include <limits.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifdef HAVE_OPENMP
+#define THREADS test_threads()
+#else
+#define THREADS 1
+#endif
+
+static int square(int x) { return x * x; }
+PMAP_TASK(square, int, int);
+
+/* This process's rank in a pool, as far as it matters here: virtual ranks are all in this one. */
+static bool is_root(int root) { return test_processes() == 1 || test_rank() == root; }
+
+/* A map of 50, with checks only at the end, so that other threads may call it too. */
+static bool works(struct pmap_pool *pool)
+{
+    int in[50], out[50];
+    bool right;
+
+    for (int i = 0; i < 50; i++)
+        in[i] = i;
+    right = pmap_map(pool, square, in, out, 50, .chunksize = 3) == PMAP_OK;
+    for (int i = 0; i < 50; i++)
+        right &= out[i] == i * i;
+    return right;
+}
+
+/* One whole life of a pool, on every rank. */
+static void live(int root)
+{
+    struct pmap_pool *pool = NULL;
+    enum pmap_status status = pmap_create(&pool, .threads = test_threads(), .root = root);
+
+    CHECK_STATUS(status, PMAP_OK);
+    CHECK((pool != NULL) == is_root(root));
+    if (pool != NULL)
+        CHECK(works(pool));
+    pmap_destroy(pool);
+}
+
+/* ---- Pools that live --------------------------------------------------------------------------------- */
+
+static void create_use_destroy(void) { live(0); }
+
+static void every_rank_as_root(void)
+{
+    for (int root = 0; root < test_ranks(); root++)
+        live(root);
+}
+
+static void pool_knows_its_ranks_and_threads(void)
+{
+    struct pmap_pool *pool;
+
+    CHECK_STATUS(pmap_create(&pool, .threads = test_threads()), PMAP_OK);
+    if (pool != NULL) {
+        CHECK_INT(pmap_ranks(pool), test_ranks());
+        CHECK_INT(pmap_threads(pool), test_ranks() * THREADS);
+    }
+    pmap_destroy(pool);
+}
+
+static void threads_may_differ_between_ranks(void)
+{
+    struct pmap_pool *pool;
+
+    CHECK_STATUS(pmap_create(&pool, .threads = test_rank() == 0 ? 3 : 1), PMAP_OK);
+    if (pool != NULL) {
+        if (THREADS > 1 && test_processes() == test_ranks())
+            CHECK_INT(pmap_threads(pool), 3 + test_ranks() - 1);
+        CHECK(works(pool));
+    }
+    pmap_destroy(pool);
+}
+
+static void library_chooses_the_threads(void)
+{
+    struct pmap_pool *pool;
+
+    CHECK_STATUS(pmap_create(&pool), PMAP_OK);
+    if (pool != NULL) {
+        CHECK(pmap_threads(pool) >= test_ranks());
+        CHECK(works(pool));
+    }
+    pmap_destroy(pool);
+}
+
+static void success_leaves_the_error_alone(void)
+{
+    struct pmap_error error, before;
+    struct pmap_pool *pool;
+
+    memset(&error, 0xa5, sizeof error);
+    memcpy(&before, &error, sizeof error);
+    CHECK_STATUS(pmap_create(&pool, .threads = test_threads(), .error = &error), PMAP_OK);
+    pmap_destroy(pool);
+    CHECK(memcmp(&before, &error, sizeof error) == 0);
+}
+
+static void options_of_an_older_caller_are_accepted(void)
+{
+    struct pmap_pool *pool;
+    struct pmap_create_options options = {.size = offsetof(struct pmap_create_options, root), .pool = &pool,
+                                          .threads = test_threads(), .root = -1,
+                                          .error = (struct pmap_error *)&options};
+
+    CHECK_STATUS(pmap_create_with(&options), PMAP_OK);
+    CHECK((pool != NULL) == is_root(0));
+    if (pool != NULL)
+        CHECK(works(pool));
+    pmap_destroy(pool);
+}
+
+/* Where an item ran is seen twice: by its process, and by the rank in the error of an item that fails. */
+static int where(int x) { return x < 0 ? pmap_fail(1, "here") : getpid(); }
+PMAP_TASK(where, int, int);
+
+static int items_on_the_root(struct pmap_pool *pool)
+{
+    int in[200] = {0}, pids[200], fails = -1, pid, n = 0;
+    struct pmap_error error;
+
+    CHECK_STATUS(pmap_map(pool, where, in, pids, 200, .chunksize = 1), PMAP_OK);
+    for (int i = 0; i < 200; i++)
+        n += test_processes() > 1 && pids[i] == getpid();
+    for (int i = 0; i < 50; i++) {
+        CHECK_STATUS(pmap_map(pool, where, &fails, &pid, 1, .error = &error), PMAP_EFAILED);
+        n += error.rank == 0;
+    }
+    return n;
+}
+
+static void dedicated_root_runs_no_items(void)
+{
+    struct pmap_pool *pool;
+
+    CHECK_STATUS(pmap_create(&pool, .threads = test_threads(), .dedicated_root = test_rank() == 0), PMAP_OK);
+    if (pool != NULL && test_ranks() > 1) {
+        CHECK_INT(pmap_threads(pool), (test_ranks() - 1) * THREADS);
+        CHECK_INT(items_on_the_root(pool), 0);
+    }
+    if (pool != NULL)
+        CHECK(works(pool));
+    pmap_destroy(pool);
+}
+
+static void lonely_root_works_even_if_dedicated(void)
+{
+    struct pmap_pool *pool;
+
+    if (test_ranks() > 1) {
+        test_skip("there are several ranks");
+        return;
+    }
+    CHECK_STATUS(pmap_create(&pool, .threads = test_threads(), .dedicated_root = true), PMAP_OK);
+    CHECK_INT(pmap_threads(pool), THREADS);
+    CHECK(works(pool));
+    pmap_destroy(pool);
+}
+
+/* ---- Nothing left behind ----------------------------------------------------------------------------- */
+
+static int entries(const char *directory)
+{
+    DIR *d = opendir(directory);
+    int n = 0;
+
+    if (d == NULL)
+        return -1;
+    while (readdir(d) != NULL)
+        n++;
+    closedir(d);
+    return n;
+}
+
+static int threads_and_files(void) { return entries("/proc/self/task") + entries("/proc/self/fd"); }
+
+/* Threads of OpenMP may take a moment to go; this waits for them for ten seconds at most. */
+static int settle_at(int wanted)
+{
+    time_t end = time(NULL) + 10;
+
+    while (threads_and_files() > wanted && time(NULL) < end)
+        sched_yield();
+    return threads_and_files();
+}
+
+static void create_and_destroy_leave_no_threads_and_files_behind(void)
+{
+    int before, after;
+
+    for (int i = 0; i < 3; i++)
+        live(0);
+    before = threads_and_files();
+    for (int i = 0; i < 20; i++)
+        live(i % test_ranks());
+    after = settle_at(before);
+    CHECK_SAYING(after <= before, "%d threads and open files grew to %d", before, after);
+}
+
+static void destroy_of_null_is_fine(void)
+{
+    pmap_destroy(NULL);
+    pmap_destroy(NULL);
+}
+
+/* ---- Two pools --------------------------------------------------------------------------------------- */
+
+/* The root is refused while the first pool lives; the others come here when it is gone, and must not wait for a
+ * root that will not come. */
+static void check_second_is_busy(void)
+{
+    struct pmap_error error = {.status = PMAP_OK};
+    struct pmap_pool *second = (struct pmap_pool *)&error;
+
+    CHECK_STATUS(pmap_create(&second, .threads = test_threads(), .error = &error), PMAP_EBUSY);
+    CHECK_STATUS(error.status, PMAP_EBUSY);
+    CHECK(second == NULL);
+    CHECK(strncmp(error.text, "pmap", 4) == 0);
+}
+
+static void second_pool_over_several_ranks_is_busy(void)
+{
+    struct pmap_pool *first;
+
+    if (test_processes() == 1) {
+        test_skip("one process may have several pools");
+        return;
+    }
+    CHECK_STATUS(pmap_create(&first, .threads = test_threads()), PMAP_OK);
+    check_second_is_busy();
+    if (first != NULL)
+        CHECK(works(first));
+    check_second_is_busy();
+    if (first != NULL)
+        CHECK(works(first));
+    pmap_destroy(first);
+    live(0);
+}
+
+static void *use_pool(void *argument)
+{
+    struct pmap_pool *pool = argument;
+    bool right = true;
+
+    for (int i = 0; i < 20; i++)
+        right &= works(pool);
+    return right ? pool : NULL;
+}
+
+static void three_pools_of_one_rank_do_not_mix(void)
+{
+    struct pmap_pool *pools[3] = {NULL};
+    pthread_t threads[3];
+    void *result;
+
+    if (test_ranks() > 1) {
+        test_skip("there are several ranks");
+        return;
+    }
+    for (int i = 0; i < 3; i++)
+        CHECK_STATUS(pmap_create(&pools[i], .threads = test_threads()), PMAP_OK);
+    for (int i = 0; i < 3; i++)
+        if (pthread_create(&threads[i], NULL, use_pool, pools[i]) != 0)
+            abort();
+    for (int i = 0; i < 3; i++) {
+        pthread_join(threads[i], &result);
+        CHECK(result == pools[i] && result != NULL);
+    }
+    pmap_destroy(pools[1]);
+    CHECK(works(pools[0]) && works(pools[2]));
+    pmap_destroy(pools[0]);
+    CHECK(works(pools[2]));
+    pmap_destroy(pools[2]);
+}
+
+/* ---- Arguments that make no sense -------------------------------------------------------------------- */
+
+/* Every rank is refused, for the same reason, and the next pool is none the worse for it. */
+static void check_refused(int threads, int root, const char *argument, const char *value)
+{
+    struct pmap_error error = {.status = PMAP_OK};
+    struct pmap_pool *pool = (struct pmap_pool *)&error;
+
+    CHECK_STATUS(pmap_create(&pool, .threads = threads, .root = root, .error = &error), PMAP_EINVAL);
+    CHECK_STATUS(error.status, PMAP_EINVAL);
+    CHECK(pool == NULL);
+    CHECK_NAMES(error.text, argument);
+    CHECK_NAMES(error.text, value);
+    live(0);
+}
+
+static void negative_threads_are_refused(void)
+{
+    check_refused(-1, 0, "threads", "-1");
+    check_refused(INT_MIN, 0, "threads", "-2147483648");
+}
+
+static void negative_threads_on_one_rank_are_refused_on_all(void)
+{
+    if (test_processes() == 1) {
+        test_skip("there is one process");
+        return;
+    }
+    check_refused(test_rank() == test_processes() - 1 ? -7 : 1, 0, "threads", "-7");
+    check_refused(test_rank() == 0 ? -8 : 1, 0, "threads", "-8");
+}
+
+static void root_out_of_range_is_refused(void)
+{
+    char ranks[16];
+
+    snprintf(ranks, sizeof ranks, "%d", test_ranks());
+    check_refused(test_threads(), test_ranks(), "root", ranks);
+    check_refused(test_threads(), -1, "root", "-1");
+    check_refused(test_threads(), INT_MAX, "root", "2147483647");
+}
+
+static void root_out_of_range_on_one_rank_is_refused_on_all(void)
+{
+    if (test_processes() == 1) {
+        test_skip("there is one process");
+        return;
+    }
+    check_refused(test_threads(), test_rank() == 1 ? -1 : 0, "root", "-1");
+}
+
+static void different_roots_are_refused_on_all(void)
+{
+    struct pmap_error error = {.status = PMAP_OK};
+    struct pmap_pool *pool = (struct pmap_pool *)&error;
+
+    if (test_processes() == 1) {
+        test_skip("there is one process");
+        return;
+    }
+    CHECK_STATUS(pmap_create(&pool, .root = test_rank() == 0 ? 0 : 1, .error = &error), PMAP_EINVAL);
+    CHECK(pool == NULL);
+    CHECK_NAMES(error.text, "root");
+    live(0);
+}
+
+static void null_pool_is_refused(void)
+{
+    struct pmap_error error = {.status = PMAP_OK};
+
+    CHECK_STATUS(pmap_create(NULL, .error = &error), PMAP_EINVAL);
+    CHECK_STATUS(error.status, PMAP_EINVAL);
+    CHECK_NAMES(error.text, "pool");
+    CHECK_NAMES(error.text, "NULL");
+    live(0);
+}
+
+static void null_pool_on_one_rank_is_refused_on_all(void)
+{
+    struct pmap_error error = {.status = PMAP_OK};
+    struct pmap_pool *pool = (struct pmap_pool *)&error;
+    bool mine = test_rank() == test_processes() - 1;
+
+    CHECK_STATUS(pmap_create(mine ? NULL : &pool, .error = &error), PMAP_EINVAL);
+    CHECK(mine || pool == NULL);
+    CHECK_NAMES(error.text, "pool");
+    live(0);
+}
+
+/* What pmap_create said inside a task. */
+struct refusal {
+    enum pmap_status status;
+    bool null;
+    char text[200];
+};
+static struct refusal create_inside(int x)
+{
+    struct refusal r = {.status = PMAP_OK};
+    struct pmap_error error = {.status = PMAP_OK};
+    struct pmap_pool *pool = (struct pmap_pool *)&x;
+
+    r.status = pmap_create(&pool, .error = &error);
+    r.null = pool == NULL;
+    snprintf(r.text, sizeof r.text, "%.199s", error.text);
+    return r;
+}
+PMAP_TASK(create_inside, struct refusal, int);
+
+static void create_inside_a_task_is_refused(void)
+{
+    struct pmap_pool *pool;
+    struct refusal refusals[20];
+    int in[20] = {0};
+
+    CHECK_STATUS(pmap_create(&pool, .threads = test_threads()), PMAP_OK);
+    if (pool != NULL) {
+        CHECK_STATUS(pmap_map(pool, create_inside, in, refusals, 20, .chunksize = 1), PMAP_OK);
+        for (int i = 0; i < 20; i++) {
+            CHECK_STATUS(refusals[i].status, PMAP_EINVAL);
+            CHECK(refusals[i].null);
+            CHECK_NAMES(refusals[i].text, "task");
+        }
+        CHECK(works(pool));
+    }
+    pmap_destroy(pool);
+}
+
+static const struct test tests[] = {
+    TEST(destroy_of_null_is_fine),
+    TEST(create_use_destroy),
+    TEST(every_rank_as_root),
+    TEST(pool_knows_its_ranks_and_threads),
+    TEST(threads_may_differ_between_ranks),
+    TEST(library_chooses_the_threads),
+    TEST(success_leaves_the_error_alone),
+    TEST(options_of_an_older_caller_are_accepted),
+    TEST(dedicated_root_runs_no_items),
+    TEST(lonely_root_works_even_if_dedicated),
+    TEST(create_and_destroy_leave_no_threads_and_files_behind),
+    TEST(second_pool_over_several_ranks_is_busy),
+    TEST(three_pools_of_one_rank_do_not_mix),
+    TEST(negative_threads_are_refused),
+    TEST(negative_threads_on_one_rank_are_refused_on_all),
+    TEST(root_out_of_range_is_refused),
+    TEST(root_out_of_range_on_one_rank_is_refused_on_all),
+    TEST(different_roots_are_refused_on_all),
+    TEST(null_pool_is_refused),
+    TEST(null_pool_on_one_rank_is_refused_on_all),
+    TEST(create_inside_a_task_is_refused),
+    {NULL, NULL},
+};
+
+int main(int argc, char *argv[]) { return test_main(argc, argv, tests, ALL_SHAPES); }

@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 the pmap authors
+ *
+ * pmap_create_on in programs that own MPI: a pool for one phase of an SPMD code, on any communicator, at every
+ * thread level (the program's argument: single, funneled or multiple).
+ *
+ * Ported from mpi4py.futures: every rank as root, bad roots rejected, an intercommunicator rejected; from
+ * Distributed.jl: a pool over a subset of ranks uses that subset only.
+ */
+#include "harness.h"
+
+#include <pmap_mpi.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int square(int x) { return x * x; }
+PMAP_TASK(square, int, int);
+
+/* The rank in MPI_COMM_WORLD that runs an item. */
+static int world_rank(int x)
+{
+    (void)x;
+    return test_rank();
+}
+PMAP_TASK(world_rank, int, int);
+
+static enum pmap_status status_before_init; /* what pmap_create_on said before MPI_Init */
+
+static int size_of(MPI_Comm comm)
+{
+    int size;
+
+    MPI_Comm_size(comm, &size);
+    return size;
+}
+
+static int rank_in(MPI_Comm comm)
+{
+    int rank;
+
+    MPI_Comm_rank(comm, &rank);
+    return rank;
+}
+
+static bool works(struct pmap_pool *pool)
+{
+    int in[50], out[50];
+    bool right;
+
+    for (int i = 0; i < 50; i++)
+        in[i] = i;
+    right = pmap_map(pool, square, in, out, 50, .chunksize = 3) == PMAP_OK;
+    for (int i = 0; i < 50; i++)
+        right &= out[i] == i * i;
+    return right;
+}
+
+/* One whole life of a pool on comm. */
+static void live(MPI_Comm comm, int root)
+{
+    struct pmap_pool *pool = NULL;
+
+    CHECK_STATUS(pmap_create_on(comm, root, &pool, .threads = test_threads()), PMAP_OK);
+    CHECK((pool != NULL) == (rank_in(comm) == root));
+    if (pool != NULL) {
+        CHECK_INT(pmap_ranks(pool), size_of(comm));
+        CHECK(works(pool));
+    }
+    pmap_destroy(pool);
+}
+
+/* ---- Pools on all kinds of communicators ------------------------------------------------------------- */
+
+static void pool_on_world(void) { live(MPI_COMM_WORLD, 0); }
+
+static void every_rank_as_root(void)
+{
+    for (int root = 0; root < size_of(MPI_COMM_WORLD); root++)
+        live(MPI_COMM_WORLD, root);
+}
+
+static void pmap_create_takes_the_programs_mpi(void)
+{
+    struct pmap_pool *pool;
+    int root = size_of(MPI_COMM_WORLD) - 1, up = 0, over = 1;
+
+    CHECK_STATUS(pmap_create(&pool, .threads = test_threads(), .root = root), PMAP_OK);
+    CHECK((pool != NULL) == (rank_in(MPI_COMM_WORLD) == root));
+    if (pool != NULL) {
+        CHECK_INT(pmap_ranks(pool), size_of(MPI_COMM_WORLD));
+        CHECK(works(pool));
+    }
+    pmap_destroy(pool);
+    MPI_Initialized(&up);
+    MPI_Finalized(&over);
+    CHECK(up && !over);
+}
+
+static void pools_on_disjoint_communicators_live_at_once(void)
+{
+    int rank = rank_in(MPI_COMM_WORLD);
+    MPI_Comm half;
+
+    MPI_Comm_split(MPI_COMM_WORLD, rank % 2, rank, &half);
+    for (int root = 0; root < size_of(half); root++)
+        live(half, root);
+    MPI_Comm_free(&half);
+}
+
+static void every_rank_has_a_pool_of_its_own(void) { live(MPI_COMM_SELF, 0); }
+
+/* Rank 0 of the communicator is the last of the world. */
+static void ranks_count_as_the_communicator_says(void)
+{
+    MPI_Comm backwards;
+
+    MPI_Comm_split(MPI_COMM_WORLD, 0, -rank_in(MPI_COMM_WORLD), &backwards);
+    live(backwards, 0);
+    live(backwards, size_of(backwards) - 1);
+    MPI_Comm_free(&backwards);
+}
+
+/* The last rank stays outside. */
+static void pool_over_some_ranks_uses_those_only(void)
+{
+    int rank = rank_in(MPI_COMM_WORLD), outside = size_of(MPI_COMM_WORLD) - 1, in[100] = {0}, ranks[100], wrong = 0;
+    MPI_Comm some;
+    struct pmap_pool *pool = NULL;
+
+    if (outside == 0) {
+        test_skip("there is one rank");
+        return;
+    }
+    MPI_Comm_split(MPI_COMM_WORLD, rank == outside ? MPI_UNDEFINED : 0, rank, &some);
+    if (some == MPI_COMM_NULL)
+        return;
+    CHECK_STATUS(pmap_create_on(some, 0, &pool, .threads = test_threads()), PMAP_OK);
+    if (pool != NULL) {
+        CHECK_STATUS(pmap_map(pool, world_rank, in, ranks, 100, .chunksize = 1), PMAP_OK);
+        for (int i = 0; i < 100; i++)
+            wrong += ranks[i] < 0 || ranks[i] >= outside;
+        CHECK_INT(wrong, 0);
+    }
+    pmap_destroy(pool);
+    MPI_Comm_free(&some);
+}
+
+/* ---- The program goes on ----------------------------------------------------------------------------- */
+
+static int sum_over_ranks(MPI_Comm comm, int value)
+{
+    int sum = -1;
+
+    MPI_Allreduce(&value, &sum, 1, MPI_INT, MPI_SUM, comm);
+    return sum;
+}
+
+static void spmd_code_goes_on_after_the_pool(void)
+{
+    int size = size_of(MPI_COMM_WORLD), up = 0, over = 1;
+
+    for (int i = 0; i < 10; i++) {
+        live(MPI_COMM_WORLD, i % size);
+        CHECK_INT(sum_over_ranks(MPI_COMM_WORLD, rank_in(MPI_COMM_WORLD) + i), size * (size - 1) / 2 + i * size);
+    }
+    MPI_Initialized(&up);
+    MPI_Finalized(&over);
+    CHECK(up && !over);
+}
+
+/* A receive of the program that would take any message of its communicator is pending while the pool lives, and
+ * gets the program's message when that is sent. */
+static void messages_of_program_and_pool_do_not_mix(void)
+{
+    int rank = rank_in(MPI_COMM_WORLD), size = size_of(MPI_COMM_WORLD), got = -1, sent = rank + 1000, done = 1;
+    MPI_Request request;
+
+    MPI_Irecv(&got, 1, MPI_INT, MPI_ANY_SOURCE, MPI_ANY_TAG, MPI_COMM_WORLD, &request);
+    live(MPI_COMM_WORLD, 0);
+    MPI_Test(&request, &done, MPI_STATUS_IGNORE);
+    CHECK(!done);
+    MPI_Barrier(MPI_COMM_WORLD);
+    MPI_Send(&sent, 1, MPI_INT, (rank + 1) % size, 7, MPI_COMM_WORLD);
+    MPI_Wait(&request, MPI_STATUS_IGNORE);
+    CHECK_INT(got, (rank + size - 1) % size + 1000);
+}
+
+/* The same the other way round: the program's messages are there before the pool starts. */
+static void waiting_messages_of_the_program_stay_its_own(void)
+{
+    int rank = rank_in(MPI_COMM_WORLD), size = size_of(MPI_COMM_WORLD), got = -1;
+    MPI_Request request;
+
+    MPI_Isend(&rank, 1, MPI_INT, (rank + 1) % size, 0, MPI_COMM_WORLD, &request);
+    MPI_Barrier(MPI_COMM_WORLD);
+    live(MPI_COMM_WORLD, size - 1);
+    MPI_Recv(&got, 1, MPI_INT, MPI_ANY_SOURCE, MPI_ANY_TAG, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+    MPI_Wait(&request, MPI_STATUS_IGNORE);
+    CHECK_INT(got, (rank + size - 1) % size);
+}
+
+/* ---- Threads of the root ----------------------------------------------------------------------------- */
+
+struct attempt {
+    struct pmap_pool *pool;
+    struct pmap_error error;
+    enum pmap_status status;
+    int result;
+};
+
+static void *attempt_apply(void *argument)
+{
+    struct attempt *a = argument;
+
+    a->status = pmap_apply(a->pool, square, &a->result, 12, .error = &a->error);
+    return NULL;
+}
+
+/* Below MPI_THREAD_MULTIPLE a pool over several ranks belongs to the thread that created it. */
+static void check_other_thread(const struct attempt *a)
+{
+    int level;
+
+    MPI_Query_thread(&level);
+    if (level == MPI_THREAD_MULTIPLE) {
+        CHECK_STATUS(a->status, PMAP_OK);
+        CHECK_INT(a->result, 144);
+    } else {
+        CHECK_STATUS(a->status, PMAP_EINVAL);
+        CHECK_NAMES(a->error.text, "thread");
+    }
+}
+
+static void other_threads_use_the_pool_only_if_mpi_allows_it(void)
+{
+    struct attempt a = {NULL, {.status = PMAP_OK}, PMAP_OK, 0};
+    pthread_t thread;
+
+    if (size_of(MPI_COMM_WORLD) == 1) {
+        test_skip("there is one rank");
+        return;
+    }
+    CHECK_STATUS(pmap_create_on(MPI_COMM_WORLD, 0, &a.pool, .threads = test_threads()), PMAP_OK);
+    if (a.pool != NULL) {
+        if (pthread_create(&thread, NULL, attempt_apply, &a) != 0)
+            abort();
+        pthread_join(thread, NULL);
+        check_other_thread(&a);
+        CHECK(works(a.pool));
+    }
+    pmap_destroy(a.pool);
+}
+
+/* ---- What is refused --------------------------------------------------------------------------------- */
+
+static void check_refused(MPI_Comm comm, int root, enum pmap_status expected, const char *word)
+{
+    struct pmap_error error = {.status = PMAP_OK};
+    struct pmap_pool *pool = (struct pmap_pool *)&error;
+
+    CHECK_STATUS(pmap_create_on(comm, root, &pool, .threads = test_threads(), .error = &error), expected);
+    CHECK_STATUS(error.status, expected);
+    CHECK(pool == NULL);
+    CHECK_NAMES(error.text, word);
+}
+
+static void refused_before_mpi_init(void) { CHECK_STATUS(status_before_init, PMAP_EINVAL); }
+
+static void null_communicator_is_refused(void)
+{
+    check_refused(MPI_COMM_NULL, 0, PMAP_EINVAL, "MPI_COMM_NULL");
+    live(MPI_COMM_WORLD, 0);
+}
+
+static void intercommunicator_is_refused(void)
+{
+    int rank = rank_in(MPI_COMM_WORLD);
+    MPI_Comm half, inter;
+
+    if (size_of(MPI_COMM_WORLD) == 1) {
+        test_skip("there is one rank");
+        return;
+    }
+    MPI_Comm_split(MPI_COMM_WORLD, rank % 2, rank, &half);
+    MPI_Intercomm_create(half, 0, MPI_COMM_WORLD, 1 - rank % 2, 0, &inter);
+    check_refused(inter, 0, PMAP_EINVAL, "intercommunicator");
+    MPI_Comm_free(&inter);
+    MPI_Comm_free(&half);
+    live(MPI_COMM_WORLD, 0);
+}
+
+static void bad_roots_are_refused(void)
+{
+    char size[16];
+
+    snprintf(size, sizeof size, "%d", size_of(MPI_COMM_WORLD));
+    check_refused(MPI_COMM_WORLD, -1, PMAP_EINVAL, "root");
+    check_refused(MPI_COMM_WORLD, -1, PMAP_EINVAL, "-1");
+    check_refused(MPI_COMM_WORLD, size_of(MPI_COMM_WORLD), PMAP_EINVAL, size);
+    live(MPI_COMM_WORLD, 0);
+}
+
+static void second_pool_on_a_communicator_is_busy(void)
+{
+    struct pmap_pool *first = NULL;
+
+    if (size_of(MPI_COMM_WORLD) == 1) {
+        test_skip("one rank may have several pools");
+        return;
+    }
+    CHECK_STATUS(pmap_create_on(MPI_COMM_WORLD, 0, &first, .threads = test_threads()), PMAP_OK);
+    for (int i = 0; i < 3; i++) {
+        check_refused(MPI_COMM_WORLD, 0, PMAP_EBUSY, "pmap_create");
+        if (first != NULL)
+            CHECK(works(first));
+    }
+    pmap_destroy(first);
+    CHECK_INT(sum_over_ranks(MPI_COMM_WORLD, 1), size_of(MPI_COMM_WORLD));
+    live(MPI_COMM_WORLD, 0);
+}
+
+static const struct test tests[] = {
+    TEST(refused_before_mpi_init),
+    TEST(pool_on_world),
+    TEST(every_rank_as_root),
+    TEST(pmap_create_takes_the_programs_mpi),
+    TEST(pools_on_disjoint_communicators_live_at_once),
+    TEST(every_rank_has_a_pool_of_its_own),
+    TEST(ranks_count_as_the_communicator_says),
+    TEST(pool_over_some_ranks_uses_those_only),
+    TEST(spmd_code_goes_on_after_the_pool),
+    TEST(messages_of_program_and_pool_do_not_mix),
+    TEST(waiting_messages_of_the_program_stay_its_own),
+    TEST(other_threads_use_the_pool_only_if_mpi_allows_it),
+    TEST(null_communicator_is_refused),
+    TEST(intercommunicator_is_refused),
+    TEST(bad_roots_are_refused),
+    TEST(second_pool_on_a_communicator_is_busy),
+    {NULL, NULL},
+};
+
+static int thread_level(const char *name)
+{
+    static const struct {
+        const char *name;
+        int level;
+    } levels[] = {{"single", MPI_THREAD_SINGLE}, {"funneled", MPI_THREAD_FUNNELED}, {"multiple", MPI_THREAD_MULTIPLE}};
+
+    for (size_t i = 0; i < sizeof levels / sizeof *levels; i++)
+        if (strcmp(name, levels[i].name) == 0)
+            return levels[i].level;
+    return MPI_THREAD_FUNNELED;
+}
+
+#define SHAPES                                                                                        \
+    "t1:funneled t2:multiple r1:single r2:single r2:funneled r2:multiple r3:funneled r5:multiple "    \
+    "r2t2:funneled r2t2:multiple r3t4:funneled"
+
+int main(int argc, char *argv[])
+{
+    struct pmap_error error;
+    struct pmap_pool *pool;
+    int result, level;
+
+    if (argc == 2 && strcmp(argv[1], "--shapes") == 0)
+        return test_main(argc, argv, tests, SHAPES);
+    status_before_init = pmap_create_on(MPI_COMM_WORLD, 0, &pool, .error = &error);
+    MPI_Init_thread(&argc, &argv, thread_level(argc > 1 ? argv[1] : ""), &level);
+    result = test_main(argc, argv, tests, SHAPES);
+    MPI_Finalize();
+    if (pmap_create_on(MPI_COMM_WORLD, 0, &pool, .error = &error) != PMAP_EINVAL) {
+        fprintf(stderr, "# pmap_create_on after MPI_Finalize is not refused\n");
+        result = EXIT_FAILURE;
+    }
+    return result;
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 the pmap authors
+ *
+ * A program that never destroys its pool still ends, with exit status 0 on every rank (CPython's _TestPool).
+ */
+#include "harness.h"
+
+static int square(int x) { return x * x; }
+PMAP_TASK(square, int, int);
+
+static void pool_left_alive_ends_with_the_program(void)
+{
+    struct pmap_pool *pool;
+    int in[] = {1, 2, 3}, out[3];
+
+    CHECK_STATUS(pmap_create(&pool, .threads = test_threads()), PMAP_OK);
+    if (pool != NULL) {
+        CHECK_STATUS(pmap_map(pool, square, in, out, 3), PMAP_OK);
+        CHECK(out[0] == 1 && out[1] == 4 && out[2] == 9);
+    }
+}
+
+static const struct test tests[] = {TEST(pool_left_alive_ends_with_the_program), {NULL, NULL}};
+
+int main(int argc, char *argv[]) { return test_main(argc, argv, tests, "t1 t2 r1 r2 r3 r2t2 v3"); }

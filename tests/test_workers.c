@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 the pmap authors
+ *
+ * Who runs what: a chunk stays together on one thread, every worker gets work, pmap_item is right, a map inside a
+ * task runs on the spot, several threads may submit at once.
+ *
+ * Ported: from concurrent.futures test_idle_process_reuse and "15 x W blocked tasks use W workers"; from
+ * Distributed.jl the pmap tests over batch sizes in which every worker must appear; from mpi4py.futures "three
+ * pools with 100 tasks each do not mix", here as several threads on one pool (and in test_create as pools).
+ */
+#include "board.h"
+#include "harness.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- Chunks ------------------------------------------------------------------------------------------ */
+
+/* A worker is a thread of a process; it counts the calls it has run. */
+struct call {
+    int process;
+    uintptr_t thread; /* address of a variable of the thread: no other live thread of the process has it */
+    int number;
+    size_t item;
+};
+
+static struct call sign(int x)
+{
+    static _Thread_local int calls;
+
+    (void)x;
+    return (struct call){getpid(), (uintptr_t)&calls, calls++, pmap_item()};
+}
+PMAP_TASK(sign, struct call, int);
+
+static bool follows(const struct call *a, const struct call *b)
+{
+    return a->process == b->process && a->thread == b->thread && a->number + 1 == b->number;
+}
+
+static void chunk_runs_in_order_on_one_thread(void)
+{
+    static const size_t chunksizes[] = {1, 7, 20, 64, 999, 1000, 5000};
+    enum { N = 1000 };
+    int *in = test_array(N, sizeof *in);
+    struct call *calls = test_array(N, sizeof *calls);
+
+    for (size_t k = 0; k < sizeof chunksizes / sizeof *chunksizes; k++) {
+        size_t c = chunksizes[k], torn = 0;
+
+        CHECK_STATUS(pmap_map(the_pool, sign, in, calls, N, .chunksize = (ptrdiff_t)c), PMAP_OK);
+        for (size_t i = 1; i < N; i++)
+            torn += i % c != 0 && !follows(&calls[i - 1], &calls[i]);
+        CHECK_SAYING(torn == 0, "chunksize %zu: %zu tears inside chunks", c, torn);
+    }
+    free(in);
+    free(calls);
+}
+
+/* Each item of a block says how long the block was and where it began. */
+struct span {
+    size_t begin, length;
+};
+
+static void measure(size_t n, const int in[], struct span out[])
+{
+    (void)in;
+    for (size_t i = 0; i < n; i++)
+        out[i] = (struct span){pmap_item(), n};
+}
+PMAP_BLOCK_TASK(measure, struct span, int);
+
+static void block_is_exactly_a_chunk(void)
+{
+    static const size_t chunksizes[] = {1, 7, 64, 999, 1000, 5000};
+    enum { N = 1000 };
+    int *in = test_array(N, sizeof *in);
+    struct span *spans = test_array(N, sizeof *spans);
+
+    for (size_t k = 0; k < sizeof chunksizes / sizeof *chunksizes; k++) {
+        size_t c = chunksizes[k], wrong = 0;
+
+        CHECK_STATUS(pmap_map(the_pool, measure, in, spans, N, .chunksize = (ptrdiff_t)c), PMAP_OK);
+        for (size_t i = 0; i < N; i++) {
+            size_t begin = i / c * c;
+
+            wrong += spans[i].begin != begin || spans[i].length != (N - begin < c ? N - begin : c);
+        }
+        CHECK_SAYING(wrong == 0, "chunksize %zu: %zu items in another block", c, wrong);
+    }
+    free(in);
+    free(spans);
+}
+
+/* Whatever sizes the library chooses. */
+static void blocks_cover_the_items_without_overlap(void)
+{
+    size_t n = test_size(20000, 2000), wrong = 0;
+    int *in = test_array(n, sizeof *in);
+    struct span *spans = test_array(n, sizeof *spans);
+
+    CHECK_STATUS(pmap_map(the_pool, measure, in, spans, n), PMAP_OK);
+    for (size_t i = 0; i < n;) {
+        struct span s = spans[i];
+
+        if (!CHECK(s.begin == i && s.length > 0 && s.length <= n - i))
+            break;
+        for (size_t end = i + s.length; i < end; i++)
+            wrong += spans[i].begin != s.begin || spans[i].length != s.length;
+    }
+    CHECK_INT(wrong, 0);
+    free(in);
+    free(spans);
+}
+
+static void pmap_item_is_the_index(void)
+{
+    enum { N = 1000 };
+    int *in = test_array(N, sizeof *in);
+    struct call *calls = test_array(N, sizeof *calls);
+    struct span span = {99, 99};
+
+    for (ptrdiff_t chunksize = 0; chunksize < 4; chunksize++) {
+        size_t wrong = 0;
+
+        CHECK_STATUS(pmap_map(the_pool, sign, in, calls, N, .chunksize = chunksize), PMAP_OK);
+        for (size_t i = 0; i < N; i++)
+            wrong += calls[i].item != i;
+        CHECK_INT(wrong, 0);
+    }
+    CHECK_STATUS(pmap_apply(the_pool, sign, &calls[0], 0), PMAP_OK);
+    CHECK_INT(calls[0].item, 0);
+    CHECK_STATUS(pmap_apply(the_pool, measure, &span, 0), PMAP_OK);
+    CHECK_INT(span.begin, 0);
+    CHECK_INT(span.length, 1);
+    CHECK(pmap_item() == PMAP_NO_ITEM);
+    free(in);
+    free(calls);
+}
+
+/* ---- Every worker gets work -------------------------------------------------------------------------- */
+
+/* Everybody's first item of a round waits until all workers have come, so that nobody can run a second one before
+ * each has run one. No clock is involved but the one that gives up. */
+static bool meet(int round, int workers)
+{
+    static _Thread_local int last_round = -1;
+
+    if (last_round != round) {
+        last_round = round;
+        atomic_fetch_add(&board()[round], 1);
+    }
+    return board_await(round, workers);
+}
+PMAP_TASK(meet, bool, int, int);
+
+static int next_round;
+
+static void check_all_meet(size_t items_per_worker, ptrdiff_t chunksize)
+{
+    int workers = pmap_threads(the_pool), round = next_round++;
+    size_t n = items_per_worker * (size_t)workers, left_alone = 0;
+    struct meet_args *args = test_array(n, sizeof *args);
+    bool *met = test_array(n, sizeof *met);
+
+    for (size_t i = 0; i < n; i++)
+        args[i] = (struct meet_args){round, workers};
+    CHECK_STATUS(pmap_starmap(the_pool, meet, args, met, n, .chunksize = chunksize), PMAP_OK);
+    for (size_t i = 0; i < n; i++)
+        left_alone += !met[i];
+    CHECK_SAYING(left_alone == 0, "chunksize %td: %d of %d workers came", chunksize, atomic_load(&board()[round]),
+                 workers);
+    free(args);
+    free(met);
+}
+
+static void every_worker_gets_items(void)
+{
+    board_clear();
+    check_all_meet(15, 0);
+    check_all_meet(15, 1);
+    check_all_meet(15 * 10, 10);
+}
+
+static void every_worker_gets_items_again_and_again(void)
+{
+    for (int i = 0; i < 20; i++)
+        check_all_meet(15, i % 3);
+}
+
+/* ---- A map inside a task ----------------------------------------------------------------------------- */
+
+static int square(int x) { return x * x; }
+PMAP_TASK(square, int, int);
+
+static int add(int a, int b) { return a + b; }
+PMAP_TASK(add, int, int, int);
+
+static int sum_of_squares(int n)
+{
+    int *x = test_array((size_t)n, sizeof *x), *y = test_array((size_t)n, sizeof *y), sum = 0;
+
+    for (int i = 0; i < n; i++)
+        x[i] = i;
+    if (pmap_map(NULL, square, x, y, (size_t)n) != PMAP_OK)
+        sum = -1;
+    for (int i = 0; i < n && sum >= 0; i++)
+        if (pmap_apply(NULL, add, &sum, sum, y[i]) != PMAP_OK)
+            sum = -1;
+    free(x);
+    free(y);
+    return sum;
+}
+PMAP_TASK(sum_of_squares, int, int);
+
+static void map_inside_a_task_equals_the_loop(void)
+{
+    int in[60], out[60], wrong = 0;
+
+    for (int i = 0; i < 60; i++)
+        in[i] = i * 5;
+    CHECK_STATUS(pmap_map(the_pool, sum_of_squares, in, out, 60), PMAP_OK);
+    for (int i = 0; i < 60; i++)
+        wrong += out[i] != (in[i] - 1) * in[i] * (2 * in[i] - 1) / 6;
+    CHECK_INT(wrong, 0);
+}
+
+/* Inside a task the pool is not looked at, so any address will do. */
+static int starmap_anywhere(int x)
+{
+    struct add_args args[] = {{x, 1}, {x, 2}, {x, 3}};
+    int out[3] = {0};
+
+    if (pmap_starmap((struct pmap_pool *)&args, add, args, out, 3, .chunksize = 2) != PMAP_OK)
+        return -1;
+    return out[0] + out[1] + out[2];
+}
+PMAP_TASK(starmap_anywhere, int, int);
+
+static void pool_of_a_call_inside_a_task_is_ignored(void)
+{
+    int in[] = {0, 10, 20}, out[3];
+
+    CHECK_STATUS(pmap_map(the_pool, starmap_anywhere, in, out, 3, .chunksize = 1), PMAP_OK);
+    CHECK_INT(out[0], 6);
+    CHECK_INT(out[1], 36);
+    CHECK_INT(out[2], 66);
+}
+
+/* 2 to the power of depth, the hard way: each task maps over two of itself. */
+static int double_up(int depth);
+PMAP_TASK(double_up, int, int);
+
+static int double_up(int depth)
+{
+    int in[] = {depth - 1, depth - 1}, out[2];
+
+    if (depth == 0)
+        return 1;
+    return pmap_map(NULL, double_up, in, out, 2) == PMAP_OK ? out[0] + out[1] : -1000000;
+}
+
+static void maps_inside_maps_inside_maps(void)
+{
+    int in[] = {0, 1, 2, 3, 8}, out[5];
+
+    CHECK_STATUS(pmap_map(the_pool, double_up, in, out, 5), PMAP_OK);
+    CHECK_INT(out[3], 8);
+    CHECK_INT(out[4], 256);
+    CHECK_STATUS(pmap_apply(the_pool, double_up, out, 6), PMAP_OK);
+    CHECK_INT(out[0], 64);
+}
+
+/* A nested map runs on the calling thread, in order, with its own indices; the outer index comes back after it. */
+static bool look_around(int x)
+{
+    int in[10] = {0};
+    struct call calls[10], own = sign(x);
+    bool right = own.item == (size_t)x;
+
+    right &= pmap_map(NULL, sign, in, calls, 10) == PMAP_OK;
+    for (size_t i = 0; i < 10; i++)
+        right &= calls[i].item == i && follows(i == 0 ? &own : &calls[i - 1], &calls[i]);
+    return right && pmap_item() == (size_t)x;
+}
+PMAP_TASK(look_around, bool, int);
+
+static void map_inside_a_task_runs_on_its_thread(void)
+{
+    int in[200], wrong = 0;
+    bool out[200];
+
+    for (int i = 0; i < 200; i++)
+        in[i] = i;
+    CHECK_STATUS(pmap_map(the_pool, look_around, in, out, 200, .chunksize = 3), PMAP_OK);
+    for (int i = 0; i < 200; i++)
+        wrong += !out[i];
+    CHECK_INT(wrong, 0);
+}
+
+/* ---- Several threads of the root submit at once ------------------------------------------------------ */
+
+enum { SUBMITTERS = 4, MAPS = 50, ITEMS = 120 };
+
+struct submitter {
+    pthread_t thread;
+    int number;
+    int wrong; /* written by the thread, read when it has been joined */
+};
+
+static int submit_one_map(int number, int round)
+{
+    struct add_args args[ITEMS];
+    int out[ITEMS], n = ITEMS - round, wrong = 0, sum;
+
+    for (int i = 0; i < n; i++)
+        args[i] = (struct add_args){number * 1000000 + round * 1000, i};
+    wrong += pmap_starmap(the_pool, add, args, out, (size_t)n, .chunksize = round % 4) != PMAP_OK;
+    for (int i = 0; i < n; i++)
+        wrong += out[i] != args[i]._1 + i;
+    wrong += pmap_apply(the_pool, add, &sum, number, round) != PMAP_OK || sum != number + round;
+    return wrong;
+}
+
+static void *submit_maps(void *argument)
+{
+    struct submitter *s = argument;
+
+    for (int round = 0; round < MAPS; round++)
+        s->wrong += submit_one_map(s->number, round);
+    return NULL;
+}
+
+static void several_threads_submit_at_once(void)
+{
+    struct submitter s[SUBMITTERS];
+    int started = 0;
+
+    for (; started < SUBMITTERS; started++) {
+        s[started] = (struct submitter){.number = started};
+        if (!CHECK(pthread_create(&s[started].thread, NULL, submit_maps, &s[started]) == 0))
+            break;
+    }
+    for (int i = 0; i < started; i++) {
+        pthread_join(s[i].thread, NULL);
+        CHECK_INT(s[i].wrong, 0);
+    }
+}
+
+static const struct test tests[] = {
+    TEST(chunk_runs_in_order_on_one_thread),
+    TEST(block_is_exactly_a_chunk),
+    TEST(blocks_cover_the_items_without_overlap),
+    TEST(pmap_item_is_the_index),
+    TEST(every_worker_gets_items),
+    TEST(every_worker_gets_items_again_and_again),
+    TEST(map_inside_a_task_equals_the_loop),
+    TEST(pool_of_a_call_inside_a_task_is_ignored),
+    TEST(maps_inside_maps_inside_maps),
+    TEST(map_inside_a_task_runs_on_its_thread),
+    TEST(several_threads_submit_at_once),
+    {NULL, NULL},
+};
+
+int main(int argc, char *argv[]) { return test_main_with_pool(argc, argv, tests, ALL_SHAPES); }
