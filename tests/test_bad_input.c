@@ -245,29 +245,6 @@ static void task_with_pointers_needs_a_pool_of_one_rank(void)
     }
 }
 
-/* Registered here, on the root and too late, so that other processes cannot know it. */
-static void run_late(size_t n, const void *args, void *results, size_t *at)
-{
-    (void)args;
-    (void)at;
-    memset(results, 0, n * sizeof(int));
-}
-
-static void task_that_a_rank_does_not_know_is_refused(void)
-{
-    static struct pmap_task late = {.name = "late", .signature = "int (int)", .arguments = 1,
-                                    .args_size = sizeof(int), .result_size = sizeof(int), .run = run_late};
-    const struct pmap_map_options options = {.size = sizeof options, .n = 3, .chunksize = 1, .error = &error};
-
-    if (test_processes() == 1) {
-        test_skip("all ranks are in one process");
-        return;
-    }
-    pmap_task_register(&late);
-    check_refused(pmap_map_with(the_pool, &late, in, sizeof *in, out, sizeof *out, &options));
-    CHECK_NAMES(error.text, "late");
-}
-
 /* ---- Options of other sizes -------------------------------------------------------------------------- */
 
 /* A caller compiled against an older header knows fewer options; what lies behind them is not looked at. */
@@ -403,7 +380,6 @@ static const struct test tests[] = {
     TEST(map_of_a_task_of_two_arguments_is_refused),
     TEST(map_of_a_task_without_arguments_is_refused),
     TEST(task_with_pointers_needs_a_pool_of_one_rank),
-    TEST(task_that_a_rank_does_not_know_is_refused),
     TEST(options_of_an_older_caller_are_accepted),
     TEST(missing_options_are_refused),
     TEST(statuses_have_names),

@@ -302,14 +302,17 @@ static void three_pools_of_one_rank_do_not_mix(void)
 /* Every rank is refused, for the same reason, and the next pool is none the worse for it. */
 static void check_refused(int threads, int root, const char *argument, const char *value)
 {
-    struct pmap_error error = {.status = PMAP_OK};
+    struct pmap_error error = {.text = ""};
     struct pmap_pool *pool = (struct pmap_pool *)&error;
+    enum pmap_status status = pmap_create(&pool, .threads = threads, .root = root, .error = &error);
 
-    CHECK_STATUS(pmap_create(&pool, .threads = threads, .root = root, .error = &error), PMAP_EINVAL);
+    CHECK_STATUS(status, PMAP_EINVAL);
     CHECK_STATUS(error.status, PMAP_EINVAL);
     CHECK(pool == NULL);
     CHECK_NAMES(error.text, argument);
     CHECK_NAMES(error.text, value);
+    if (status == PMAP_OK)
+        pmap_destroy(pool); /* for the sake of the next test */
     live(0);
 }
 
@@ -350,17 +353,12 @@ static void root_out_of_range_on_one_rank_is_refused_on_all(void)
 
 static void different_roots_are_refused_on_all(void)
 {
-    struct pmap_error error = {.status = PMAP_OK};
-    struct pmap_pool *pool = (struct pmap_pool *)&error;
-
     if (test_processes() == 1) {
         test_skip("there is one process");
         return;
     }
-    CHECK_STATUS(pmap_create(&pool, .root = test_rank() == 0 ? 0 : 1, .error = &error), PMAP_EINVAL);
-    CHECK(pool == NULL);
-    CHECK_NAMES(error.text, "root");
-    live(0);
+    check_refused(test_threads(), test_rank() == 0 ? 0 : 1, "root", "1");
+    check_refused(test_threads(), test_rank() == 0 ? 1 : 0, "root", "1");
 }
 
 static void null_pool_is_refused(void)
@@ -383,6 +381,46 @@ static void null_pool_on_one_rank_is_refused_on_all(void)
     CHECK_STATUS(pmap_create(mine ? NULL : &pool, .error = &error), PMAP_EINVAL);
     CHECK(mine || pool == NULL);
     CHECK_NAMES(error.text, "pool");
+    live(0);
+}
+
+/* Registered on the root when the pool lives, so that the other processes cannot know it. The root is dedicated, so
+ * that they must run it. */
+static void run_late(size_t n, const void *args, void *results, size_t *at)
+{
+    (void)args;
+    (void)at;
+    memset(results, 0, n * sizeof(int));
+}
+
+static struct pmap_task late = {.name = "late", .signature = "int (int)", .arguments = 1, .args_size = sizeof(int),
+                                .result_size = sizeof(int), .run = run_late};
+
+static void check_late_is_refused(struct pmap_pool *pool)
+{
+    int in[10] = {0}, out[10];
+    struct pmap_error error = {.status = PMAP_OK};
+    const struct pmap_map_options options = {.size = sizeof options, .n = 10, .error = &error};
+
+    CHECK_STATUS(pmap_map_with(pool, &late, in, sizeof *in, out, sizeof *out, &options), PMAP_EINVAL);
+    CHECK_STATUS(error.status, PMAP_EINVAL);
+    CHECK_NAMES(error.text, "late");
+    CHECK(works(pool));
+}
+
+static void task_that_a_rank_does_not_know_is_refused(void)
+{
+    struct pmap_pool *pool;
+
+    if (test_processes() == 1) {
+        test_skip("there is one process");
+        return;
+    }
+    CHECK_STATUS(pmap_create(&pool, .threads = test_threads(), .dedicated_root = true), PMAP_OK);
+    pmap_task_register(&late); /* on the other ranks when the pool is over, or the next one would not fit */
+    if (pool != NULL)
+        check_late_is_refused(pool);
+    pmap_destroy(pool);
     live(0);
 }
 
@@ -441,11 +479,12 @@ static const struct test tests[] = {
     TEST(negative_threads_are_refused),
     TEST(negative_threads_on_one_rank_are_refused_on_all),
     TEST(root_out_of_range_is_refused),
-    TEST(root_out_of_range_on_one_rank_is_refused_on_all),
     TEST(different_roots_are_refused_on_all),
     TEST(null_pool_is_refused),
     TEST(null_pool_on_one_rank_is_refused_on_all),
+    TEST(task_that_a_rank_does_not_know_is_refused),
     TEST(create_inside_a_task_is_refused),
+    TEST(root_out_of_range_on_one_rank_is_refused_on_all),
     {NULL, NULL},
 };
 

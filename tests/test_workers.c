@@ -94,6 +94,27 @@ static void block_is_exactly_a_chunk(void)
     free(spans);
 }
 
+/* A map inside a task keeps to its chunksize, too. */
+static bool measure_inside(int n)
+{
+    int in[100] = {0};
+    struct span spans[100];
+    bool right = pmap_map(NULL, measure, in, spans, (size_t)n, .chunksize = 10) == PMAP_OK;
+
+    for (size_t i = 0; i < (size_t)n; i++)
+        right &= spans[i].begin == i / 10 * 10 && spans[i].length == ((size_t)n - spans[i].begin < 10 ? 5 : 10);
+    return right;
+}
+PMAP_TASK(measure_inside, bool, int);
+
+static void block_inside_a_task_is_a_chunk(void)
+{
+    bool right = false;
+
+    CHECK_STATUS(pmap_apply(the_pool, measure_inside, &right, 95), PMAP_OK);
+    CHECK(right);
+}
+
 /* Whatever sizes the library chooses. */
 static void blocks_cover_the_items_without_overlap(void)
 {
@@ -352,6 +373,7 @@ static void several_threads_submit_at_once(void)
 static const struct test tests[] = {
     TEST(chunk_runs_in_order_on_one_thread),
     TEST(block_is_exactly_a_chunk),
+    TEST(block_inside_a_task_is_a_chunk),
     TEST(blocks_cover_the_items_without_overlap),
     TEST(pmap_item_is_the_index),
     TEST(every_worker_gets_items),

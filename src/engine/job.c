@@ -4,10 +4,37 @@
 
 #include <stdlib.h>
 
+/* ---- As the team of the root sees it ---- */
+
+static size_t portion(struct pmap__work *work, size_t left, uint64_t item_ns)
+{
+    struct pmap__job *job = (struct pmap__job *)work; /* its first member */
+    struct pmap__demand demand = {
+        .left = left,
+        .threads = 1,
+        .all_threads = job->all_threads,
+        .item_ns = item_ns,
+        .share = atomic_load_explicit(&job->thread_share, memory_order_relaxed),
+    };
+    return pmap__portion_next(&demand).chunk;
+}
+
+static void run(struct pmap__work *work, size_t begin, size_t end, int thread)
+{
+    struct pmap__job *job = (struct pmap__job *)work;
+    const char *args = job->args ? job->args + begin * job->task->args_size : NULL;
+    char *results = job->results ? job->results + begin * job->task->result_size : NULL;
+
+    pmap__items_run(job->task, end - begin, args, results, begin, job->place, thread, &job->failures);
+}
+
+/* ---- Life ---- */
+
 enum pmap_status pmap__job_init(struct pmap__job *job, const struct pmap_task *task, const void *args, void *results,
                                 size_t n, size_t chunksize)
 {
-    *job = (struct pmap__job){.work = {.n = n}, .task = task, .args = args, .results = results, .chunksize = chunksize};
+    *job = (struct pmap__job){.work = {.n = n, .grain = chunksize, .portion = portion, .run = run},
+                              .task = task, .args = args, .results = results, .chunksize = chunksize};
     pmap__work_init(&job->work);
     atomic_init(&job->thread_share, 0);
     atomic_init(&job->done, false);

@@ -41,6 +41,8 @@ struct pmap__job {
     size_t chunksize; /* the user's, or 0 */
 
     struct pmap__root *root;
+    const struct pmap__place *place; /* the root's */
+    int all_threads;                 /* of the pool */
     struct pmap__failures failures;
     struct pmap__note submitted, local_done;
 

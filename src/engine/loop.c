@@ -17,16 +17,15 @@ struct rest {
     uint64_t since; /* when something last happened */
 };
 
-static void rest(struct rest *r, struct pmap__bell *bell, bool polls, bool busy)
+/* Until the bell rings, or for a while if polls; nap is how long if not 0. */
+static void rest(struct rest *r, struct pmap__bell *bell, bool polls, uint64_t nap)
 {
-    uint64_t now = pmap__now(), nap;
-
-    if (!polls) {
-        pmap__bell_wait(bell, PMAP__FOR_EVER);
-        r->since = pmap__now();
+    if (!polls || nap) {
+        if (pmap__bell_wait(bell, polls ? nap : PMAP__FOR_EVER))
+            r->since = pmap__now();
         return;
     }
-    switch (pmap__patience(now - r->since, busy, &nap)) {
+    switch (pmap__patience(pmap__now() - r->since, &nap)) {
     case PMAP__PAUSE_SPIN:
         break;
     case PMAP__PAUSE_YIELD:
@@ -47,7 +46,7 @@ void pmap__loop_run(struct pmap__loop *loop, const atomic_bool *until)
         if (loop->step(loop))
             r.since = pmap__now();
         else if (!loop->finished && !(until && atomic_load(until)))
-            rest(&r, loop->bell, loop->polls, loop->busy);
+            rest(&r, loop->bell, loop->polls, loop->nap);
     }
 }
 
@@ -104,7 +103,7 @@ static bool take_orders(bool *happened)
     return go_on;
 }
 
-static void step_all(bool *happened, bool *polls, bool *busy)
+static void step_all(bool *happened, bool *polls, uint64_t *nap)
 {
     struct pmap__loop **at = &progress.loops;
 
@@ -112,7 +111,8 @@ static void step_all(bool *happened, bool *polls, bool *busy)
         struct pmap__loop *loop = *at;
         *happened |= loop->step(loop);
         *polls |= loop->polls;
-        *busy |= loop->busy;
+        if (loop->polls && loop->nap < *nap)
+            *nap = loop->nap;
         if (!loop->finished) {
             at = &loop->next;
             continue;
@@ -131,14 +131,15 @@ static void *progress_main(void *unused)
     (void)unused;
 
     for (;;) {
-        bool happened = false, polls = false, busy = false;
+        bool happened = false, polls = false;
+        uint64_t nap = PMAP__NAP_MAX;
         if (!take_orders(&happened))
             break;
-        step_all(&happened, &polls, &busy);
+        step_all(&happened, &polls, &nap);
         if (happened)
             r.since = pmap__now();
         else
-            rest(&r, &progress.bell, polls, busy);
+            rest(&r, &progress.bell, polls, nap);
     }
     if (progress.owns_mpi)
         pmap__mpi_finalize();

@@ -9,7 +9,7 @@
  *   - by the caller, inside a pmap call, where the program owns MPI and allows no thread of ours to use it.
  *
  * Between steps that find nothing to do a loop rests: until its bell is rung if rings tell it everything, else for as
- * long as base/patience.h says.
+ * long as it says itself, else for as long as base/patience.h says.
  */
 #ifndef PMAP_ENGINE_LOOP_H
 #define PMAP_ENGINE_LOOP_H
@@ -22,7 +22,7 @@ struct pmap__loop {
     bool (*step)(struct pmap__loop *loop);    /* do what there is to do, without waiting; true if there was anything */
     void (*abandon)(struct pmap__loop *loop); /* the process exits: finish soon; any thread; NULL: that cannot be */
     bool polls;              /* step must be called even if nobody rings */
-    bool busy;               /* step says: threads of this rank compute meanwhile */
+    uint64_t nap;            /* step says: nothing urgent can come within so many ns; 0: it does not know */
     bool finished;           /* step says: it need not be called again */
     struct pmap__bell *bell; /* whoever steps the loop sleeps on it; set by pmap__loop_run … and pmap__progress_add */
     struct pmap__loop *next; /* of the progress thread's list */

@@ -6,8 +6,7 @@
  * ranks in rounds, one chunk for each rank at a time, until every rank holds what sched lets it hold. From then on
  * it is driven by answers: a RESULT from a rank is accounted for and that rank is offered more.
  *
- * A chunk that is away has a ticket. It is done with when its answer is here and MPI has let go of its items, in
- * whichever order. Its number travels with it and is checked when it comes back.
+ * A chunk that is away has a ticket: see ticket.h.
  *
  * While threads of the root are idle, as many items are left to them as there are: a message costs more than they do.
  *
@@ -15,21 +14,15 @@
  */
 #include "engine/root.h"
 
-#include "base/clock.h"
 #include "base/error.h"
+#include "base/memory.h"
+#include "base/patience.h"
+#include "engine/ticket.h"
 #include "transport/mpi.h"
 #include "wire/frame.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-struct ticket {
-    struct pmap__job *job; /* NULL: this ticket is free */
-    int rank;
-    size_t begin, n;
-    bool answered, sent;
-    uint64_t number, next_free;
-};
 
 struct peer {
     int threads;
@@ -56,17 +49,18 @@ struct pmap__root {
     size_t alive;                        /* jobs that are not complete */
     struct peer *peers;
     int ranks, own_threads, all_threads;
-    struct ticket **tickets; /* by number */
-    uint64_t ticket_count, ticket_room, free_ticket;
+    struct pmap__tickets tickets;
     uint64_t service_ns;     /* mean time the loop spends on one message of a chunk */
     uint64_t handled, moved; /* messages and bytes of bodies in this step, to measure that */
+    size_t chunks_away;      /* that are not answered */
+    uint64_t supplied_ns;    /* how long the work that a rank was last allowed to hold will last it; 0: unknown */
     bool lost;               /* the transport has failed */
     struct pmap_error loss;
     bool offer_around;       /* ranks that hold nothing may want a chunk: a job is new, or at the head of the list */
     bool said_bye;
 };
 
-#define NO_TICKET UINT64_MAX
+#define ATTENTIVE (100 * PMAP__US)
 
 /* ---- Jobs that end ---- */
 
@@ -129,65 +123,39 @@ static void fail_rest(struct pmap__root *root, struct pmap__job *job, const stru
     settle(root, job);
 }
 
-/* ---- Tickets ---- */
+/* ---- Chunks that are away ---- */
 
-static bool grow_tickets(struct pmap__root *root)
+static struct pmap__ticket *take_ticket(struct pmap__root *root, struct pmap__job *job, int rank, size_t begin, size_t n)
 {
-    uint64_t room = root->ticket_room ? 2 * root->ticket_room : 16;
-    struct ticket **larger = realloc(root->tickets, (size_t)room * sizeof *larger);
-    if (larger == NULL)
-        return false;
-    root->tickets = larger;
-    root->ticket_room = room;
-    return true;
-}
+    struct pmap__ticket *ticket = pmap__ticket_take(&root->tickets, job, rank, begin, n);
 
-static struct ticket *ticket_take(struct pmap__root *root, struct pmap__job *job, int rank, size_t begin, size_t n)
-{
-    struct ticket *ticket;
-
-    if (root->free_ticket != NO_TICKET) {
-        ticket = root->tickets[root->free_ticket];
-        root->free_ticket = ticket->next_free;
-    } else {
-        if (root->ticket_count == root->ticket_room && !grow_tickets(root))
-            return NULL;
-        ticket = malloc(sizeof *ticket);
-        if (ticket == NULL)
-            return NULL;
-        ticket->number = root->ticket_count++;
-        root->tickets[ticket->number] = ticket;
-    }
-    ticket->job = job;
-    ticket->rank = rank;
-    ticket->begin = begin;
-    ticket->n = n;
-    ticket->answered = ticket->sent = false;
+    if (ticket == NULL)
+        return NULL;
     job->away++;
     if (job->ranks)
         job->ranks[rank].chunks++;
     root->peers[rank].chunks++;
+    root->chunks_away++;
     return ticket;
 }
 
-static void ticket_answered(struct pmap__root *root, struct ticket *ticket)
+static void ticket_answered(struct pmap__root *root, struct pmap__ticket *ticket)
 {
     ticket->answered = true;
+    root->chunks_away--;
     root->peers[ticket->rank].chunks--;
     if (ticket->job->ranks)
         ticket->job->ranks[ticket->rank].chunks--;
 }
 
 /* Give the ticket back if nothing of it is outstanding; the job may end with it. */
-static void ticket_settle(struct pmap__root *root, struct ticket *ticket)
+static void ticket_settle(struct pmap__root *root, struct pmap__ticket *ticket)
 {
     struct pmap__job *job = ticket->job;
 
     if (!ticket->answered || !ticket->sent)
         return;
-    ticket->job = NULL;
-    ticket->next_free = root->free_ticket;
-    root->free_ticket = ticket->number;
+    pmap__ticket_give(&root->tickets, ticket);
     job->away--;
     settle(root, job);
 }
@@ -201,8 +169,8 @@ static void lose(struct pmap__root *root, const struct pmap_error *why)
         return;
     root->lost = true;
     root->loss = *why;
-    for (uint64_t i = 0; i < root->ticket_count; i++) {
-        struct ticket *ticket = root->tickets[i];
+    for (uint64_t i = 0; i < root->tickets.count; i++) {
+        struct pmap__ticket *ticket = root->tickets.all[i];
         if (ticket->job == NULL)
             continue;
         if (!ticket->answered) {
@@ -250,7 +218,11 @@ static struct pmap__portion portion_for(struct pmap__root *root, struct pmap__jo
     if (local && all && root->own_threads)
         atomic_store_explicit(&job->thread_share, pmap__share(local / (uint64_t)root->own_threads, all),
                               memory_order_relaxed);
-    return pmap__portion_next(&demand);
+    struct pmap__portion portion = pmap__portion_next(&demand);
+    size_t held;
+    root->supplied_ns = pmap__multiply(portion.hold * portion.chunk, demand.item_ns, &held)
+                            ? held / (uint64_t)demand.threads : PMAP__S;
+    return portion;
 }
 
 static void fail_for_memory(struct pmap__job *job, size_t begin, size_t n)
@@ -261,7 +233,7 @@ static void fail_for_memory(struct pmap__job *job, size_t begin, size_t n)
 }
 
 /* The chunk did not leave. */
-static void withdraw_ticket(struct pmap__root *root, struct ticket *ticket)
+static void withdraw_ticket(struct pmap__root *root, struct pmap__ticket *ticket)
 {
     fail_for_memory(ticket->job, ticket->begin, ticket->n);
     ticket_answered(root, ticket);
@@ -272,7 +244,7 @@ static void withdraw_ticket(struct pmap__root *root, struct ticket *ticket)
 static void send_chunk(struct pmap__root *root, struct pmap__job *job, int rank, size_t begin, size_t n, size_t grain)
 {
     unsigned char head[PMAP__HEAD_MAX];
-    struct ticket *ticket = ticket_take(root, job, rank, begin, n);
+    struct pmap__ticket *ticket = take_ticket(root, job, rank, begin, n);
 
     if (ticket == NULL) {
         fail_for_memory(job, begin, n);
@@ -373,23 +345,12 @@ static void measured(struct pmap__root *root, struct pmap__job *job, int rank, u
     job->rates += r->rate;
 }
 
-/* The ticket that an answer names, if it is one that we gave to that rank for those items. */
-static struct ticket *ticket_of(struct pmap__root *root, int from, const struct pmap__frame *frame)
-{
-    if (frame->ticket >= root->ticket_count)
-        return NULL;
-    struct ticket *ticket = root->tickets[frame->ticket];
-    bool same = ticket->job && !ticket->answered && ticket->rank == from && ticket->begin == frame->begin &&
-                ticket->n == frame->n;
-    return same ? ticket : NULL;
-}
-
-static struct ticket *read_answer(struct pmap__root *root, int from, const unsigned char *head, size_t head_size,
+static struct pmap__ticket *read_answer(struct pmap__root *root, int from, const unsigned char *head, size_t head_size,
                                   size_t size, struct pmap__frame *frame, struct pmap_error *error)
 {
     if (pmap__frame_decode(head, head_size, frame, error) != PMAP_OK)
         return NULL;
-    struct ticket *ticket = ticket_of(root, from, frame);
+    struct pmap__ticket *ticket = pmap__ticket_find(&root->tickets, frame->ticket, from, frame->begin, frame->n);
     bool result = frame->kind == PMAP__RESULT;
     if (ticket && (result || frame->kind == PMAP__REFUSAL) && size == (result ? result_size(ticket->job, ticket->n) : 0))
         return ticket;
@@ -402,11 +363,11 @@ static void *land(void *owner, int from, const unsigned char *head, size_t head_
     struct pmap__root *root = owner;
     struct pmap__frame frame;
     struct pmap_error error;
-    struct ticket *ticket = root->lost ? NULL : read_answer(root, from, head, head_size, size, &frame, &error);
+    struct pmap__ticket *ticket = root->lost ? NULL : read_answer(root, from, head, head_size, size, &frame, &error);
     return ticket ? ticket->job->results + result_size(ticket->job, ticket->begin) : NULL;
 }
 
-static void refused(struct pmap__job *job, const struct ticket *ticket, const struct pmap__frame *frame)
+static void refused(struct pmap__job *job, const struct pmap__ticket *ticket, const struct pmap__frame *frame)
 {
     struct pmap_error error = frame->error;
     if (error.status == PMAP_EINVAL)
@@ -424,7 +385,7 @@ static void arrived(void *owner, int from, const unsigned char *head, size_t hea
 
     if (root->lost)
         return;
-    struct ticket *ticket = read_answer(root, from, head, head_size, size, &frame, &error);
+    struct pmap__ticket *ticket = read_answer(root, from, head, head_size, size, &frame, &error);
     if (ticket == NULL) {
         lose(root, &error);
         return;
@@ -447,35 +408,14 @@ static void arrived(void *owner, int from, const unsigned char *head, size_t hea
 static void sent(void *owner, void *token)
 {
     struct pmap__root *root = owner;
-    struct ticket *ticket = token;
+    struct pmap__ticket *ticket = token;
     if (root->lost)
         return;
     ticket->sent = true;
     ticket_settle(root, ticket);
 }
 
-/* ---- The threads of the root ---- */
-
-static size_t local_portion(struct pmap__work *work, size_t left, uint64_t item_ns)
-{
-    struct pmap__job *job = (struct pmap__job *)work; /* its first member */
-    struct pmap__demand demand = {
-        .left = left,
-        .threads = 1,
-        .all_threads = job->root->all_threads,
-        .item_ns = item_ns,
-        .share = atomic_load_explicit(&job->thread_share, memory_order_relaxed),
-    };
-    return pmap__portion_next(&demand).chunk;
-}
-
-static void local_run(struct pmap__work *work, size_t begin, size_t end, int thread)
-{
-    struct pmap__job *job = (struct pmap__job *)work;
-    pmap__items_run(job->task, end - begin, job->args + begin * job->task->args_size,
-                    job->results ? job->results + result_size(job, begin) : NULL, begin, &job->root->place, thread,
-                    &job->failures);
-}
+/* ---- Notes to the loop ---- */
 
 static void tell(struct pmap__root *root, struct pmap__note *note)
 {
@@ -599,6 +539,20 @@ static void measure_service(struct pmap__root *root, uint64_t since)
     root->handled = root->moved = 0;
 }
 
+/* How long nothing can come that somebody waits for: a quarter of the time for which the ranks have work. What the
+ * root's own threads do rings. Below ATTENTIVE the loop had better spin, unless it would take a CPU from them. */
+static uint64_t how_long_to_nap(struct pmap__root *root)
+{
+    if (root->alive == 0)
+        return 0;
+    if (root->chunks_away == 0)
+        return PMAP__NAP_MAX;
+    uint64_t nap = root->supplied_ns / 4;
+    if (nap < ATTENTIVE)
+        return root->team && pmap__team_busy(root->team) ? PMAP__NAP_MIN : 0;
+    return nap < PMAP__NAP_MAX / 2 ? nap : PMAP__NAP_MAX / 2;
+}
+
 static bool step(struct pmap__loop *loop)
 {
     struct pmap__root *root = (struct pmap__root *)loop; /* its first member */
@@ -611,7 +565,7 @@ static bool step(struct pmap__loop *loop)
     if (root->offer_around)
         offer_around(root);
     measure_service(root, since);
-    loop->busy = root->team && pmap__team_busy(root->team);
+    loop->nap = how_long_to_nap(root);
     pthread_mutex_lock(&root->lock);
     bool closing = root->closing && root->inbox == NULL;
     pthread_mutex_unlock(&root->lock);
@@ -629,9 +583,8 @@ enum pmap_status pmap__root_submit(struct pmap__root *root, struct pmap__job *jo
                                "pmap: this thread may not use the pool: the program initialised MPI below "
                                "MPI_THREAD_MULTIPLE, so only the thread that created the pool may");
     job->root = root;
-    job->work.grain = job->chunksize;
-    job->work.portion = local_portion;
-    job->work.run = local_run;
+    job->place = &root->place;
+    job->all_threads = root->all_threads;
     job->work.finished = local_finished;
     tell(root, &job->submitted);
     return PMAP_OK;
@@ -668,9 +621,7 @@ static void close_soon(struct pmap__loop *loop)
 
 static void free_root(struct pmap__root *root)
 {
-    for (uint64_t i = 0; i < root->ticket_count; i++)
-        free(root->tickets[i]);
-    free(root->tickets);
+    pmap__tickets_fini(&root->tickets);
     free(root->peers);
     pthread_mutex_destroy(&root->lock);
     if (root->caller_steps)
@@ -719,7 +670,6 @@ enum pmap_status pmap__root_create(const struct pmap__root_parts *parts, struct 
     r->creator = pthread_self();
     r->inbox_last = &r->inbox;
     r->open_last = &r->open;
-    r->free_ticket = NO_TICKET;
     r->service_ns = 2 * PMAP__US; /* until measured: what a message costs on a common machine */
     if (r->caller_steps && !pmap__bell_init(&r->own_bell)) {
         free(r);

@@ -13,12 +13,16 @@
  */
 #include "engine/serve.h"
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "engine/registry.h"
 #include "wire/frame.h"
 
 #include <stdlib.h>
+
+/* The root keeps a rank supplied for a millisecond or more. */
+#define NAP (500 * PMAP__US)
 
 struct chunk {
     struct pmap__work work;
@@ -292,7 +296,8 @@ static bool step(struct pmap__loop *loop)
     bool happened = events > 0;
     happened |= pmap__team_step(server->team);
     happened |= send_finished(server);
-    loop->busy = pmap__team_busy(server->team);
+    /* While all threads compute nothing can come that they wait for, and what they finish rings. */
+    loop->nap = pmap__team_busy(server->team) ? NAP : 0;
     loop->finished = (server->bye && server->held == 0 && !server->port->ops->active(server->port)) ||
                      server->status != PMAP_OK;
     return happened;

@@ -130,7 +130,7 @@ int pmap__team_idle(const struct pmap__team *team)
 
 bool pmap__team_busy(const struct pmap__team *team)
 {
-    return !team->lent && pmap__team_idle(team) < team->threads;
+    return !team->lent && pmap__team_idle(team) == 0;
 }
 
 int pmap__team_threads(const struct pmap__team *team)

@@ -74,7 +74,7 @@ bool pmap__team_withdraw(struct pmap__team *team, struct pmap__work *work);
 /* How many threads have nothing to do. Any thread; out of date at once. */
 int pmap__team_idle(const struct pmap__team *team);
 
-/* Do threads of the team's own compute? Any thread; out of date at once. */
+/* Do all threads of the team's own compute? Any thread; out of date at once. */
 bool pmap__team_busy(const struct pmap__team *team);
 
 /* For a team that is lent its thread: run one grain on the calling thread. False if there was nothing to run, and for

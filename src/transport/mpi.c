@@ -175,7 +175,7 @@ static enum pmap_status await(MPI_Request *request, const char *what, struct pma
             return failed(code, what, error);
         if (done)
             return PMAP_OK;
-        enum pmap__pause pause = pmap__patience(pmap__now() - start, false, &nap);
+        enum pmap__pause pause = pmap__patience(pmap__now() - start, &nap);
         if (pause == PMAP__PAUSE_YIELD)
             sched_yield();
         else if (pause == PMAP__PAUSE_NAP)

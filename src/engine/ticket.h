@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 the pmap authors
+ *
+ * A ticket stands for a chunk that is away: which items of which job went to which rank. Its number travels with the
+ * chunk, and an answer is believed only if it names a ticket that is out and says the same as it.
+ *
+ * A ticket is done with when the chunk has been answered and its items have been sent, in whichever order: the
+ * answer may be here before the transport lets go of the array that it sent from.
+ */
+#ifndef PMAP_ENGINE_TICKET_H
+#define PMAP_ENGINE_TICKET_H
+
+#include "engine/job.h"
+
+struct pmap__ticket {
+    struct pmap__job *job; /* NULL: this ticket is not out */
+    int rank;
+    size_t begin, n;
+    bool answered, sent;
+    uint64_t number;
+    struct pmap__ticket *next_free;
+};
+
+/* All tickets of a root, by number. Tickets are never freed before the table is: numbers are used again. */
+struct pmap__tickets {
+    struct pmap__ticket **all;
+    uint64_t count, room;
+    struct pmap__ticket *free;
+};
+
+void pmap__tickets_fini(struct pmap__tickets *tickets);
+
+/* A ticket that is out from now on; NULL if memory is short. */
+struct pmap__ticket *pmap__ticket_take(struct pmap__tickets *tickets, struct pmap__job *job, int rank, size_t begin,
+                                       size_t n);
+void pmap__ticket_give(struct pmap__tickets *tickets, struct pmap__ticket *ticket);
+
+/* The unanswered ticket with this number, if it was given to that rank for those items; NULL if not. */
+struct pmap__ticket *pmap__ticket_find(const struct pmap__tickets *tickets, uint64_t number, int rank, uint64_t begin,
+                                       uint64_t n);
+
+#endif

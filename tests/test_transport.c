@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 the pmap authors
+ *
+ * transport: one suite of behaviours for every kind of port. Each behaviour is a function that all ranks run at the
+ * same time on their own port; it returns NULL, or what went wrong. Under mpirun the ranks are processes and the ports
+ * MPI's; otherwise they are threads and the ports loopback's.
+ */
+#include "harness.h"
+
+#include "transport/loopback.h"
+#include "transport/mpi.h"
+
+#include <limits.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- A receiver that keeps what comes ---- */
+
+struct got {
+    int from, head;   /* the head is one int: a number of the message */
+    unsigned char *body;
+    size_t size;
+};
+
+struct inbox {
+    struct got got[4096];
+    int n, landed, sent;
+    bool refuse;      /* land nothing */
+    struct got *landing;
+};
+
+static int head_number(const unsigned char *head)
+{
+    int number;
+    memcpy(&number, head, sizeof number);
+    return number;
+}
+
+static void *land(void *owner, int from, const unsigned char *head, size_t head_size, size_t size)
+{
+    struct inbox *in = owner;
+    (void)from;
+    (void)head;
+    (void)head_size;
+    in->landed++;
+    return in->refuse ? NULL : malloc(size);
+}
+
+static void arrived(void *owner, int from, const unsigned char *head, size_t head_size, void *body, size_t size)
+{
+    struct inbox *in = owner;
+    struct got *g = &in->got[in->n++ % 4096];
+    *g = (struct got){.from = from, .head = head_size == sizeof(int) ? head_number(head) : INT_MIN, .body = body, .size = size};
+}
+
+static void sent(void *owner, void *token)
+{
+    struct inbox *in = owner;
+    (void)token;
+    in->sent++;
+}
+
+static bool poll_once(struct pmap__port *port, struct inbox *in)
+{
+    struct pmap__receiver r = {land, arrived, sent, in};
+    int events = 0;
+    bool well = port->ops->poll(port, &r, &events) == PMAP_OK;
+    if (events == 0)
+        sched_yield();
+    return well;
+}
+
+static void forget(struct inbox *in)
+{
+    for (int i = 0; i < in->n && i < 4096; i++)
+        free(in->got[i].body);
+    *in = (struct inbox){0};
+}
+
+static bool send_number(struct pmap__port *port, int to, int number, const void *body, size_t size, void *token)
+{
+    unsigned char head[sizeof number];
+    memcpy(head, &number, sizeof number);
+    return port->ops->send(port, to, head, sizeof head, body, size, token) == PMAP_OK;
+}
+
+/* Nobody leaves a behaviour while others still need to be polled for their messages. */
+static const char *meet(struct pmap__port *port, struct inbox *in)
+{
+    int one = 1;
+    while (port->ops->active(port))
+        if (!poll_once(port, in))
+            return "poll_once(port, in)";
+    if (!(port->ops->least(port, &one) == PMAP_OK))
+        return "port->ops->least(port, &one) == PMAP_OK";
+    return NULL;
+}
+
+/* ---- The behaviours ---- */
+
+static const char *heads_come_in_the_order_they_were_sent(struct pmap__port *port, struct inbox *in)
+{
+    enum { EACH = 200 };
+    if (port->rank != 0) {
+        for (int i = 0; i < EACH; i++)
+            if (!send_number(port, 0, i, NULL, 0, NULL))
+                return "send_number(port, 0, i, NULL, 0, NULL)";
+        return meet(port, in);
+    }
+    int next[64] = {0};
+    while (in->n < EACH * (port->size - 1))
+        if (!poll_once(port, in))
+            return "poll_once(port, in)";
+    for (int i = 0; i < in->n; i++)
+        if (!(in->got[i].head == next[in->got[i].from]++))
+            return "in->got[i].head == next[in->got[i].from]++";
+    if (!(in->landed == 0 && in->sent == 0))
+        return "in->landed == 0 && in->sent == 0";
+    return meet(port, in);
+}
+
+static const char *bodies_of_any_size_arrive_whole(struct pmap__port *port, struct inbox *in)
+{
+    static const size_t sizes[] = {1, 100, 3980, 4000, 4096, 65536, 1000003};
+    enum { SIZES = sizeof sizes / sizeof *sizes };
+    unsigned char *bodies[SIZES];
+    int to = (port->rank + 1) % port->size, from = (port->rank + port->size - 1) % port->size, token;
+    const char *wrong = NULL;
+
+    for (int i = 0; i < SIZES; i++) {
+        bodies[i] = malloc(sizes[i]);
+        memset(bodies[i], port->rank + 10 * i, sizes[i]);
+        if (!send_number(port, to, i, bodies[i], sizes[i], &token))
+            return "send_number(port, to, i, bodies[i], sizes[i], &token)";
+    }
+    while (in->n < SIZES || in->sent < SIZES)
+        if (!poll_once(port, in))
+            return "poll_once(port, in)";
+    for (int i = 0; i < SIZES; i++) {
+        const struct got *g = &in->got[i]; /* long ones may come after later short ones */
+        unsigned char first = (unsigned char)(from + 10 * g->head);
+        if (g->head < 0 || g->head >= SIZES || g->from != from || g->size != sizes[g->head] || g->body[0] != first ||
+            memcmp(g->body, g->body + 1, g->size - 1) != 0)
+            wrong = "a body is not what was sent";
+    }
+    const char *met = meet(port, in);
+    for (int i = 0; i < SIZES; i++)
+        free(bodies[i]);
+    return wrong ? wrong : met;
+}
+
+static const char *body_that_nobody_wants_is_dropped(struct pmap__port *port, struct inbox *in)
+{
+    static char large[100000], small[10];
+    in->refuse = true;
+    if (port->rank != 0) {
+        int token;
+        if (!send_number(port, 0, 1, large, sizeof large, &token))
+            return "send_number(port, 0, 1, large, sizeof large, &token)";
+        if (!send_number(port, 0, 2, small, sizeof small, &token))
+            return "send_number(port, 0, 2, small, sizeof small, &token)";
+        while (in->sent < 2)
+            if (!poll_once(port, in))
+                return "poll_once(port, in)";
+        return meet(port, in);
+    }
+    while (in->n < 2 * (port->size - 1))
+        if (!poll_once(port, in))
+            return "poll_once(port, in)";
+    for (int i = 0; i < in->n; i++)
+        if (!(in->got[i].body == NULL && in->got[i].size == (in->got[i].head == 1 ? sizeof large : sizeof small)))
+            return "in->got[i].body == NULL && in->got[i].size == (in->got[i].head == 1 ? sizeof large : sizeof small)";
+    return meet(port, in);
+}
+
+static const char *everybody_floods_everybody(struct pmap__port *port, struct inbox *in)
+{
+    enum { EACH = 100 };
+    static char body[20000];
+    int token, all = EACH * (port->size - 1);
+    for (int i = 0; i < EACH; i++)
+        for (int to = 0; to < port->size; to++)
+            if (to != port->rank)
+                if (!send_number(port, to, i, body, (size_t)(i % 2 ? 20000 : 20), &token))
+                    return "send_number(port, to, i, body, (size_t)(i % 2 ? 20000 : 20), &token)";
+    while (in->n < all || in->sent < all)
+        if (!poll_once(port, in))
+            return "poll_once(port, in)";
+    return meet(port, in);
+}
+
+static const char *collective_calls_agree(struct pmap__port *port, struct inbox *in)
+{
+    int value = port->rank + 5, all[64], *node = NULL, n, me;
+    long numbers[1000];
+
+    if (!(port->ops->least(port, &value) == PMAP_OK && value == 5))
+        return "port->ops->least(port, &value) == PMAP_OK && value == 5";
+    for (int root = 0; root < port->size; root++) {
+        for (int i = 0; i < 1000; i++)
+            numbers[i] = port->rank == root ? i * root : -1;
+        if (!(port->ops->broadcast(port, root, numbers, sizeof numbers) == PMAP_OK))
+            return "port->ops->broadcast(port, root, numbers, sizeof numbers) == PMAP_OK";
+        if (!(numbers[0] == 0 && numbers[999] == 999L * root))
+            return "numbers[0] == 0 && numbers[999] == 999L * root";
+        if (!(port->ops->gather(port, root, 100 + port->rank, port->rank == root ? all : NULL) == PMAP_OK))
+            return "port->ops->gather(port, root, 100 + port->rank, port->rank == root ? all : NULL) == PMAP_OK";
+        for (int r = 0; r < port->size && port->rank == root; r++)
+            if (!(all[r] == 100 + r))
+                return "all[r] == 100 + r";
+    }
+    if (!(port->ops->node_gather(port, &port->rank, sizeof port->rank, (void **)&node, &n, &me) == PMAP_OK))
+        return "port->ops->node_gather(port, &port->rank, sizeof port->rank, (void **)&node, &n, &me) == PMAP_OK";
+    MUST(n == port->size && node[me] == port->rank); /* the tests run on one node */
+    free(node);
+    return meet(port, in);
+}
+
+/* ---- Running them on every rank ---- */
+
+typedef const char *behaviour(struct pmap__port *port, struct inbox *in);
+
+struct rank {
+    behaviour *run;
+    struct pmap__port *port;
+    const char *wrong;
+    pthread_t thread;
+};
+
+static void *run_rank(void *argument)
+{
+    struct rank *rank = argument;
+    struct inbox *in = test_array(1, sizeof *in);
+    rank->wrong = rank->run(rank->port, in);
+    forget(in);
+    free(in);
+    rank->port->ops->close(rank->port, 0);
+    return NULL;
+}
+
+static void on_loopback(behaviour *run)
+{
+    enum { RANKS = 4 };
+    struct rank ranks[RANKS];
+    struct pmap__port *ports[RANKS];
+
+    if (!CHECK_STATUS(pmap__loopback_open(RANKS, ports), PMAP_OK))
+        return;
+    for (int r = 0; r < RANKS; r++) {
+        ranks[r] = (struct rank){.run = run, .port = ports[r]};
+        if (!CHECK(pthread_create(&ranks[r].thread, NULL, run_rank, &ranks[r]) == 0))
+            abort(); /* those that run wait for this one */
+    }
+    for (int r = 0; r < RANKS; r++) {
+        pthread_join(ranks[r].thread, NULL);
+        CHECK_SAYING(ranks[r].wrong == NULL, "rank %d: %s", r, ranks[r].wrong);
+    }
+}
+
+static void on_mpi(behaviour *run)
+{
+    struct rank rank = {.run = run};
+    if (pmap__mpi_state() == PMAP__MPI_LAUNCHED)
+        CHECK_STATUS(pmap__mpi_init(NULL), PMAP_OK);
+    if (!CHECK_STATUS(pmap__mpi_open(NULL, &rank.port, NULL), PMAP_OK))
+        return;
+    run_rank(&rank);
+    CHECK_SAYING(rank.wrong == NULL, "%s", rank.wrong);
+}
+
+static void on_ports(behaviour *run)
+{
+    if (test_processes() > 1)
+        on_mpi(run);
+    else
+        on_loopback(run);
+}
+
+#define BEHAVIOUR(name) \
+    static void test_##name(void) { on_ports(name); }
+BEHAVIOUR(heads_come_in_the_order_they_were_sent)
+BEHAVIOUR(bodies_of_any_size_arrive_whole)
+BEHAVIOUR(body_that_nobody_wants_is_dropped)
+BEHAVIOUR(everybody_floods_everybody)
+BEHAVIOUR(collective_calls_agree)
+
+static void port_over_the_same_ranks_is_busy(void)
+{
+    struct pmap__port *first = NULL, *second = NULL;
+    struct pmap_error error;
+
+    if (test_processes() == 1) {
+        test_skip("loopback ports do not know of each other");
+        return;
+    }
+    if (!CHECK_STATUS(pmap__mpi_open(NULL, &first, &error), PMAP_OK))
+        return;
+    CHECK_STATUS(pmap__mpi_open(NULL, &second, &error), PMAP_EBUSY);
+    CHECK_INT(pmap__mpi_refused(first), 1);
+    first->ops->close(first, 2); /* as if the root had refused two */
+    CHECK_STATUS(pmap__mpi_open(NULL, &second, &error), PMAP_EBUSY);
+    CHECK_STATUS(pmap__mpi_open(NULL, &second, &error), PMAP_EBUSY);
+    if (CHECK_STATUS(pmap__mpi_open(NULL, &second, &error), PMAP_OK))
+        second->ops->close(second, 0);
+}
+
+static void mpi_can_be_finalized_after_all_ports(void)
+{
+    if (test_processes() == 1) {
+        test_skip("no MPI here");
+        return;
+    }
+    CHECK_INT(pmap__mpi_state(), PMAP__MPI_OURS);
+    pmap__mpi_finalize();
+    CHECK_INT(pmap__mpi_state(), PMAP__MPI_OVER);
+}
+
+static const struct test tests[] = {{"heads_come_in_the_order_they_were_sent", test_heads_come_in_the_order_they_were_sent},
+                                    {"bodies_of_any_size_arrive_whole", test_bodies_of_any_size_arrive_whole},
+                                    {"body_that_nobody_wants_is_dropped", test_body_that_nobody_wants_is_dropped},
+                                    {"everybody_floods_everybody", test_everybody_floods_everybody},
+                                    {"collective_calls_agree", test_collective_calls_agree},
+                                    TEST(port_over_the_same_ranks_is_busy),
+                                    TEST(mpi_can_be_finalized_after_all_ports),
+                                    {NULL, NULL}};
+
+int main(int argc, char *argv[])
+{
+    return test_main(argc, argv, tests, "t1 r2 r3 r5");
+}
