@@ -80,41 +80,49 @@ static int measure(struct job *job)
     return status;
 }
 
-/* CPU time that a rank uses while nothing is submitted; n becomes the number of ranks, the busiest one is printed.
- * Ranks other than the root are inside pmap_create, so items look at the clock for them: the last item of a rank
- * before the rest, and its first one after. Item and wake-up cost microseconds, the rest is seconds long. */
+/* What a process's clock showed first or last in an array of samples; -1 if it ran none of the items. */
+enum { SAMPLES = 256 };
+
+static double reading(const struct sample samples[], int pid, bool last)
+{
+    double cpu = -1;
+    for (int i = 0; i < SAMPLES; i++)
+        if (samples[i].pid == pid && (cpu < 0 || (samples[i].cpu > cpu) == last))
+            cpu = samples[i].cpu;
+    return cpu;
+}
+
+/* CPU time that the busiest rank uses while nothing is submitted. Ranks other than the root are inside pmap_create,
+ * so items look at the clock for them: the last item of a rank before the rest, and its first one after. Items and
+ * waking up cost microseconds, the rest is seconds long. */
 static int idle(struct job *job)
 {
-    enum { ITEMS = 256 };
     struct bench b = *job->bench;
-    struct sample before[ITEMS], after[ITEMS];
-    int milliseconds[ITEMS];
+    struct sample before[SAMPLES], after[SAMPLES];
+    int milliseconds[SAMPLES];
 
-    for (int i = 0; i < ITEMS; i++)
+    for (int i = 0; i < SAMPLES; i++)
         milliseconds[i] = 1;
-    if (pmap_map(job->pool, probe, milliseconds, before, ITEMS, .chunksize = 1) != PMAP_OK)
+    if (pmap_map(job->pool, probe, milliseconds, before, SAMPLES, .chunksize = 1) != PMAP_OK)
         return 1;
     double root = bench_cpu_seconds(), begin = bench_now();
     bench_rest(b.pause);
-    root = bench_cpu_seconds() - root;
-    double rested = bench_now() - begin, busiest = root;
-    if (pmap_map(job->pool, probe, milliseconds, after, ITEMS, .chunksize = 1) != PMAP_OK)
+    double busiest = bench_cpu_seconds() - root, rested = bench_now() - begin;
+    if (pmap_map(job->pool, probe, milliseconds, after, SAMPLES, .chunksize = 1) != PMAP_OK)
         return 1;
 
-    b.n = 1;
-    for (int i = 0; i < ITEMS; i++) {
-        bool first = after[i].pid != (int)getpid();
-        double used = 0;
-        for (int j = 0; j < ITEMS; j++) {
-            if (after[j].pid == after[i].pid && after[j].cpu < after[i].cpu)
-                first = false;
-            if (before[j].pid == after[i].pid && (used == 0 || after[i].cpu - before[j].cpu < used))
-                used = after[i].cpu - before[j].cpu;
+    for (int i = 0; i < SAMPLES; i++) {
+        int pid = before[i].pid;
+        double last = reading(before, pid, true), first = reading(after, pid, false);
+        if (first < 0) {
+            fprintf(stderr, "idle: a rank ran no item after the rest\n");
+            return 1;
         }
-        b.n += first;
-        busiest = first && used > busiest ? used : busiest;
+        if (pid != (int)getpid() && first - last > busiest)
+            busiest = first - last;
     }
-    return bench_report(&b, NULL, busiest, "pmap, %ld ranks, CPU seconds of the busiest in %.2f s", b.n, rested);
+    b.n = 1; /* the seconds are of all the rest, whatever n was given */
+    return bench_report(&b, NULL, busiest, "pmap, CPU seconds of the busiest rank in a rest of %.2f s", rested);
 }
 
 int main(int argc, char **argv)

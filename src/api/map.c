@@ -79,7 +79,8 @@ static enum pmap_status check(const struct call *c, struct pmap_error *error)
     return PMAP_OK;
 }
 
-/* A call inside a task runs on the calling thread, at the place of the item that makes it. */
+/* A call inside a task runs on the calling thread, at the place of the item that makes it; chunks matter to block
+ * tasks. */
 static enum pmap_status run_here(const struct call *c, struct pmap_error *error)
 {
     const struct pmap__place *place;
@@ -89,7 +90,12 @@ static enum pmap_status run_here(const struct call *c, struct pmap_error *error)
     pmap__item_running(&place, &thread);
     if (!pmap__failures_init(&failures))
         return pmap__error_set(error, PMAP_ENOMEM, "%s: no memory", c->name);
-    pmap__items_run(c->task, c->n, c->in, c->out, 0, place, thread, &failures);
+    size_t chunk = c->chunksize ? (size_t)c->chunksize : c->n;
+    for (size_t at = 0; at < c->n; at += chunk) {
+        chunk = chunk < c->n - at ? chunk : c->n - at;
+        pmap__items_run(c->task, chunk, c->in ? (const char *)c->in + at * c->task->args_size : NULL,
+                        c->out ? (char *)c->out + at * c->task->result_size : NULL, at, place, thread, &failures);
+    }
     if (failures.count)
         *error = failures.lowest;
     pmap__failures_fini(&failures);

@@ -66,6 +66,7 @@ static struct {
     pthread_mutex_t lock;
     pthread_cond_t changed; /* a loop is finished, a call is done */
     struct pmap__bell bell;
+    bool has_bell;                       /* it is never taken down: somebody may ring late */
     bool running, stop, owns_mpi, exits; /* exits: the exit handler is registered */
     pid_t process;                       /* a forked child has no progress thread */
     pthread_t thread;
@@ -153,14 +154,13 @@ static bool need(void)
         progress.users++;
         return true;
     }
-    if (!pmap__bell_init(&progress.bell))
+    if (!progress.has_bell && !pmap__bell_init(&progress.bell))
         return false;
+    progress.has_bell = true;
     progress.stop = false;
     progress.process = getpid();
-    if (pthread_create(&progress.thread, NULL, progress_main, NULL) != 0) {
-        pmap__bell_fini(&progress.bell);
+    if (pthread_create(&progress.thread, NULL, progress_main, NULL) != 0)
         return false;
-    }
     progress.running = true;
     progress.users++;
     return true;
@@ -176,7 +176,6 @@ static void end_thread(void)
     pthread_mutex_unlock(&progress.lock);
     pthread_join(thread, NULL);
     pthread_mutex_lock(&progress.lock);
-    pmap__bell_fini(&progress.bell);
 }
 
 /* Wait for the thread of a former life that is just ending: nobody may start the next while it is joined. */

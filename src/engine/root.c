@@ -695,8 +695,8 @@ void pmap__root_destroy(struct pmap__root *root)
         pmap__loop_run(&root->loop, NULL);
     else
         pmap__progress_join(&root->loop);
+    pmap__team_destroy(team); /* its threads may just be ringing for the last time */
     free_root(root);
-    pmap__team_destroy(team);
     if (closed)
         closed(argument);
 }
