@@ -21,15 +21,18 @@ struct counted {
     struct pmap__bell end;
 };
 
-static void count_run(struct pmap__work *work, size_t begin, size_t end, int thread)
+static void count_run(struct pmap__work *work, struct pmap__turn *turn)
 {
     struct counted *c = (struct counted *)work;
-    if (begin >= end || end > work->n || thread < 0 || thread >= c->threads)
-        atomic_fetch_add(&c->bad, 1);
-    if (work->grain && (begin % work->grain != 0 || (end - begin != work->grain && end != work->n)))
-        atomic_fetch_add(&c->bad, 1);
-    for (size_t i = begin; i < end; i++)
-        atomic_fetch_add(&c->runs[i], 1);
+    while (pmap__turn_next(turn)) {
+        if (turn->begin >= turn->end || turn->end > work->n || turn->thread < 0 || turn->thread >= c->threads)
+            atomic_fetch_add(&c->bad, 1);
+        if (work->grain &&
+            (turn->begin % work->grain != 0 || (turn->end - turn->begin != work->grain && turn->end != work->n)))
+            atomic_fetch_add(&c->bad, 1);
+        for (size_t i = turn->begin; i < turn->end; i++)
+            atomic_fetch_add(&c->runs[i], 1);
+    }
 }
 
 static void count_end(struct pmap__work *work)

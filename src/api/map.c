@@ -86,16 +86,19 @@ static enum pmap_status run_here(const struct call *c, struct pmap_error *error)
     const struct pmap__place *place;
     int thread;
     struct pmap__failures failures;
+    struct pmap__run run;
 
     pmap__item_running(&place, &thread);
     if (!pmap__failures_init(&failures))
         return pmap__error_set(error, PMAP_ENOMEM, "%s: no memory", c->name);
     size_t chunk = c->chunksize ? (size_t)c->chunksize : c->n;
+    pmap__run_begin(&run, c->task, place, thread, &failures);
     for (size_t at = 0; at < c->n; at += chunk) {
         chunk = chunk < c->n - at ? chunk : c->n - at;
-        pmap__items_run(c->task, chunk, c->in ? (const char *)c->in + at * c->task->args_size : NULL,
-                        c->out ? (char *)c->out + at * c->task->result_size : NULL, at, place, thread, &failures);
+        pmap__run_items(&run, chunk, pmap__element(c->in, at, c->task->args_size),
+                        pmap__element_mutable(c->out, at, c->task->result_size), at);
     }
+    pmap__run_end(&run);
     if (failures.count)
         *error = failures.lowest;
     pmap__failures_fini(&failures);

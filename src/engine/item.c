@@ -8,22 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
-struct run {
-    const struct pmap_task *task;
-    const struct pmap__place *place;
-    int thread;
-    size_t first;   /* index of args[0] in its job */
-    size_t at;      /* the item that runs, counted from first; the task's loop stores it */
-    size_t n;
-    char *results;
-    size_t failed_at; /* the item that failed last and whose result is still to be wiped; NONE if there is none */
-    struct pmap__failures *failures;
-    struct run *outer;
-};
-
-#define NONE SIZE_MAX
-
-static _Thread_local struct run *current;
+/* The model that needs no call: two loads, where a grain may be a single short item. */
+static _Thread_local struct pmap__run *current __attribute__((tls_model("initial-exec")));
 
 bool pmap__failures_init(struct pmap__failures *failures)
 {
@@ -54,26 +40,29 @@ void pmap__place_here(struct pmap__place *place, int rank)
     place->host[strcspn(place->host, ".")] = '\0'; /* node3, not node3.cluster.example.org */
 }
 
-/* A task writes its result after it has called pmap_fail; by the next item, or the end, it has. */
-static void wipe_last_failed(struct run *run)
+void pmap__run_begin(struct pmap__run *run, const struct pmap_task *task, const struct pmap__place *place, int thread,
+                     struct pmap__failures *failures)
 {
-    if (run->failed_at == NONE || run->task->result_size == 0)
-        return;
-    size_t begin = run->task->block ? 0 : run->failed_at;
-    size_t count = run->task->block ? run->n : 1;
-    memset(run->results + begin * run->task->result_size, 0, count * run->task->result_size);
+    *run = (struct pmap__run){.task = task, .place = place, .thread = thread, .failures = failures, .outer = current,
+                              .failed_at = SIZE_MAX};
+    current = run;
 }
 
-void pmap__items_run(const struct pmap_task *task, size_t n, const void *args, void *results, size_t first,
-                     const struct pmap__place *place, int thread, struct pmap__failures *failures)
+void pmap__run_end(struct pmap__run *run)
 {
-    struct run run = {.task = task, .place = place, .thread = thread, .first = first, .n = n, .results = results,
-                      .failed_at = NONE, .failures = failures, .outer = current};
+    current = run->outer;
+}
 
-    current = &run;
-    task->run(n, args, results, &run.at);
-    current = run.outer;
-    wipe_last_failed(&run);
+/* A task writes its result after it has called pmap_fail; by the next failure, or the end of the run, it has. */
+void pmap__run_wipe(struct pmap__run *run)
+{
+    size_t size = run->task->result_size;
+
+    if (run->failed_at != SIZE_MAX && size > 0 && run->task->block)
+        memset(run->results, 0, run->n * size);
+    else if (run->failed_at != SIZE_MAX && size > 0)
+        memset(run->results + run->failed_at * size, 0, size);
+    run->failed_at = SIZE_MAX;
 }
 
 bool pmap__item_running(const struct pmap__place **place, int *thread)
@@ -92,7 +81,7 @@ size_t pmap__item_index(void)
     return current ? current->first + current->at : PMAP_NO_ITEM;
 }
 
-static void describe(const struct run *run, int code, const char *text, struct pmap_error *error)
+static void describe(const struct pmap__run *run, int code, const char *text, struct pmap_error *error)
 {
     size_t item = run->first + run->at;
     char items[64];
@@ -118,14 +107,14 @@ static void describe(const struct run *run, int code, const char *text, struct p
 
 bool pmap__item_fail(int code, const char *text)
 {
-    struct run *run = current;
+    struct pmap__run *run = current;
     struct pmap_error error;
 
     if (run == NULL)
         return false;
     if (run->failed_at == run->at)
         return true; /* the first report of an item counts */
-    wipe_last_failed(run);
+    pmap__run_wipe(run);
     run->failed_at = run->at;
     describe(run, code, text, &error);
     pmap__failures_add(run->failures, &error, run->task->block ? run->n : 1);

@@ -33,10 +33,40 @@ struct pmap__place {
 };
 void pmap__place_here(struct pmap__place *place, int rank);
 
-/* for (i = 0; i < n; i++) results[i] = task(args[i]), as items first … first + n of their job, on the given
- * thread of the place. Failed results are filled with zeros. */
-void pmap__items_run(const struct pmap_task *task, size_t n, const void *args, void *results, size_t first,
-                     const struct pmap__place *place, int thread, struct pmap__failures *failures);
+/* Items of one task being run by one thread. Between begin and end the thread is inside the task: any number of runs of
+ * neighbouring items, each
+ *
+ *     for (i = 0; i < n; i++) results[i] = task(args[i]);       as items first … first + n of their job
+ *
+ * Results of items that fail are filled with zeros. */
+struct pmap__run {
+    const struct pmap_task *task;
+    const struct pmap__place *place;
+    int thread;
+    struct pmap__failures *failures;
+    struct pmap__run *outer; /* the run that this thread was in before */
+
+    size_t first;     /* index of args[0] in its job */
+    size_t n;
+    size_t at;        /* the item that runs, counted from first; the task's loop stores it */
+    char *results;
+    size_t failed_at; /* the item that failed last and whose result is still to be wiped; SIZE_MAX if there is none */
+};
+
+void pmap__run_begin(struct pmap__run *run, const struct pmap_task *task, const struct pmap__place *place, int thread,
+                     struct pmap__failures *failures);
+void pmap__run_end(struct pmap__run *run);
+void pmap__run_wipe(struct pmap__run *run);
+
+static inline void pmap__run_items(struct pmap__run *run, size_t n, const void *args, void *results, size_t first)
+{
+    run->first = first;
+    run->n = n;
+    run->results = results;
+    run->task->run(n, args, results, &run->at);
+    if (run->failed_at != SIZE_MAX)
+        pmap__run_wipe(run);
+}
 
 /* Is the calling thread inside a task? Then where: place and thread may be NULL. */
 bool pmap__item_running(const struct pmap__place **place, int *thread);

@@ -2,6 +2,8 @@
  * Copyright (c) 2026 the pmap authors */
 #include "engine/job.h"
 
+#include "base/memory.h"
+
 #include <stdlib.h>
 
 /* ---- As the team of the root sees it ---- */
@@ -19,13 +21,17 @@ static size_t portion(struct pmap__work *work, size_t left, uint64_t item_ns)
     return pmap__portion_next(&demand).chunk;
 }
 
-static void run(struct pmap__work *work, size_t begin, size_t end, int thread)
+static void run(struct pmap__work *work, struct pmap__turn *turn)
 {
     struct pmap__job *job = (struct pmap__job *)work;
-    const char *args = job->args ? job->args + begin * job->task->args_size : NULL;
-    char *results = job->results ? job->results + begin * job->task->result_size : NULL;
+    size_t args_size = job->task->args_size, result_size = job->task->result_size;
+    struct pmap__run run;
 
-    pmap__items_run(job->task, end - begin, args, results, begin, job->place, thread, &job->failures);
+    pmap__run_begin(&run, job->task, job->place, turn->thread, &job->failures);
+    while (pmap__turn_next(turn))
+        pmap__run_items(&run, turn->end - turn->begin, pmap__element(job->args, turn->begin, args_size),
+                        pmap__element_mutable(job->results, turn->begin, result_size), turn->begin);
+    pmap__run_end(&run);
 }
 
 /* ---- Life ---- */

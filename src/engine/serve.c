@@ -99,16 +99,19 @@ static void chunk_destroy(struct chunk *chunk)
     free(chunk);
 }
 
-static void run_grain(struct pmap__work *work, size_t begin, size_t end, int thread)
+static void run(struct pmap__work *work, struct pmap__turn *turn)
 {
     struct chunk *chunk = (struct chunk *)work; /* its first member */
     const struct pmap__frame *f = &chunk->frame;
-    const char *args = chunk->args.bytes;
-    char *results = chunk->results.bytes;
+    struct pmap__run run;
 
-    pmap__items_run(chunk->task, end - begin, args ? args + begin * (size_t)f->args_size : NULL,
-                    results ? results + begin * (size_t)f->result_size : NULL, (size_t)f->begin + begin,
-                    &chunk->server->place, thread, &chunk->failures);
+    pmap__run_begin(&run, chunk->task, &chunk->server->place, turn->thread, &chunk->failures);
+    while (pmap__turn_next(turn))
+        pmap__run_items(&run, turn->end - turn->begin,
+                        pmap__element(chunk->args.bytes, turn->begin, (size_t)f->args_size),
+                        pmap__element_mutable(chunk->results.bytes, turn->begin, (size_t)f->result_size),
+                        (size_t)f->begin + turn->begin);
+    pmap__run_end(&run);
 }
 
 static void finished(struct pmap__work *work)
@@ -209,7 +212,7 @@ static void start(struct chunk *chunk)
 {
     chunk->work.n = (size_t)chunk->frame.n;
     chunk->work.grain = (size_t)chunk->frame.grain;
-    chunk->work.run = run_grain;
+    chunk->work.run = run;
     chunk->work.finished = finished;
     pmap__work_init(&chunk->work);
     pmap__team_add(chunk->server->team, &chunk->work);

@@ -47,22 +47,6 @@ size_t pmap__work_left(const struct pmap__work *work)
     return next < work->n ? work->n - next : 0;
 }
 
-static bool cut(const struct pmap__work *work, size_t taken, size_t want, size_t *begin, size_t *end)
-{
-    if (taken >= work->n)
-        return false;
-    *begin = taken;
-    *end = want < work->n - taken ? taken + want : work->n;
-    return true;
-}
-
-bool pmap__work_take(struct pmap__work *work, size_t want, size_t *begin, size_t *end)
-{
-    /* No look before: it would fetch the cache line twice. next runs past n by one want for each failing take, and
-     * whoever fails leaves, so that it stays far from overflow. */
-    return cut(work, atomic_fetch_add_explicit(&work->next, want, memory_order_relaxed), want, begin, end);
-}
-
 /* ---- The queue ---- */
 
 static void unqueue(struct pmap__team *team, struct pmap__work *work)
@@ -140,60 +124,41 @@ int pmap__team_threads(const struct pmap__team *team)
 
 /* ---- Running ----
  *
- * A thread measures its own items and shows the newest mean in work->item_ns, where others that have not measured
- * yet, and the owner, find it. Where the grain is fixed nobody needs the mean before the end, and the clock
- * is read only when the thread joins and leaves. */
+ * A thread measures its own items and shows the newest mean in work->item_ns, where others that have not measured yet,
+ * and the owner, find it. */
 
-/* The past counts half, each measure by its items: see sched's meter, which this layer may not include. */
-struct watch {
-    uint64_t since, ns, items;
-};
-
-static void measure(struct pmap__work *work, struct watch *watch, size_t items)
+static void measure(struct pmap__turn *turn)
 {
-    uint64_t now = pmap__now();
-    watch->ns = watch->ns / 2 + (now - watch->since);
-    watch->items = watch->items / 2 + items;
-    uint64_t mean = watch->items ? watch->ns / watch->items : 0;
-    atomic_fetch_add_explicit(&work->busy, now - watch->since, memory_order_relaxed);
-    atomic_store_explicit(&work->item_ns, mean ? mean : 1, memory_order_relaxed);
-    watch->since = now;
+    uint64_t now = pmap__now(), took = now - turn->since;
+
+    if (turn->items == 0)
+        return;
+    turn->mean.ns = turn->mean.ns / 2 + took;
+    turn->mean.items = turn->mean.items / 2 + turn->items;
+    uint64_t mean = turn->mean.ns / turn->mean.items;
+    atomic_fetch_add_explicit(&turn->work->busy, took, memory_order_relaxed);
+    atomic_store_explicit(&turn->work->item_ns, mean ? mean : 1, memory_order_relaxed);
+    turn->since = now;
+    turn->items = 0;
 }
 
-static bool run_sized(struct pmap__work *work, struct watch *watch, int thread)
+bool pmap__turn_next_sized(struct pmap__turn *turn)
 {
-    size_t begin, end;
-    uint64_t mean = atomic_load_explicit(&work->item_ns, memory_order_relaxed);
+    struct pmap__work *work = turn->work;
+
+    measure(turn);
     size_t left = pmap__work_left(work);
-
-    if (left == 0 || !pmap__work_take(work, work->portion(work, left, mean), &begin, &end))
+    if (left == 0)
         return false;
-    work->run(work, begin, end, thread);
-    measure(work, watch, end - begin);
-    return true;
+    uint64_t mean = atomic_load_explicit(&work->item_ns, memory_order_relaxed);
+    return pmap__work_take(work, work->portion(work, left, mean), &turn->begin, &turn->end);
 }
 
-static void run_fixed(struct pmap__work *work, struct watch *watch, int thread)
+static void take_turn(struct pmap__work *work, int thread, size_t most)
 {
-    size_t begin, end, items = 0;
-
-    while (pmap__work_take(work, work->grain, &begin, &end)) {
-        work->run(work, begin, end, thread);
-        items += end - begin;
-    }
-    if (items)
-        measure(work, watch, items);
-}
-
-static void run_all(struct pmap__work *work, int thread)
-{
-    struct watch watch = {.since = pmap__now()};
-
-    if (work->grain)
-        run_fixed(work, &watch, thread);
-    else
-        while (run_sized(work, &watch, thread))
-            ;
+    struct pmap__turn turn = {.work = work, .thread = thread, .most = most, .since = pmap__now()};
+    work->run(work, &turn);
+    measure(&turn);
 }
 
 /* Spin until a work is added after the count seen, or not for long. */
@@ -230,7 +195,7 @@ static void serve(struct pmap__team *team, int thread)
     struct pmap__work *work;
 
     while ((work = await(team))) {
-        run_all(work, thread);
+        take_turn(work, thread, SIZE_MAX);
         leave(team, work);
     }
 }
@@ -263,9 +228,6 @@ static void *lead(void *argument)
 
 bool pmap__team_step(struct pmap__team *team)
 {
-    struct watch watch = {.since = pmap__now()};
-    size_t begin, end;
-
     if (!team->lent)
         return false;
     if (team->current == NULL) {
@@ -276,12 +238,7 @@ bool pmap__team_step(struct pmap__team *team)
     struct pmap__work *work = team->current;
     if (work == NULL)
         return false;
-    if (work->grain == 0) {
-        run_sized(work, &watch, 0);
-    } else if (pmap__work_take(work, work->grain, &begin, &end)) {
-        work->run(work, begin, end, 0);
-        measure(work, &watch, end - begin);
-    }
+    take_turn(work, 0, 1);
     if (pmap__work_left(work) == 0) {
         team->current = NULL;
         leave(team, work);

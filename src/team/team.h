@@ -4,10 +4,10 @@
  * The threads of this rank that run items. This is the one place that knows OpenMP.
  *
  * A work is a run of items [0, n) that any thread may take pieces of. Its owner adds it to the team's queue; each
- * thread that has nothing to do joins the first work of the queue, takes a grain of its items with one atomic
- * addition, runs it, takes the next, and leaves when none is left. The owner may take items away, too, with the same
- * addition, to give them to somebody else. When the last thread has left a work of which every item is taken, the
- * work is finished, and its owner is told.
+ * thread that has nothing to do joins the first work of the queue and gives the owner's run function a turn: that takes
+ * a grain of items with one atomic addition, runs it, takes the next, until none is left, and the thread leaves. The
+ * owner may take items away, too, with the same addition, to give them to somebody else. When the last thread has left
+ * a work of which every item is taken, the work is finished, and its owner is told.
  *
  * Who may touch what: next is anybody's, atomically. users and link are the team's, under its lock. The
  * rest is written by the owner before the work is added and by nobody after.
@@ -25,14 +25,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct pmap__turn;
+
 struct pmap__work {
     size_t n;     /* items; at least 1 */
     size_t grain; /* items that a thread takes at a time; 0: portion says, each time */
 
     /* How many items to take when left are left and one costs item_ns (0: not measured yet); any thread. */
     size_t (*portion)(struct pmap__work *work, size_t left, uint64_t item_ns);
-    /* Run items [begin, end) on the given thread of the team; any thread. */
-    void (*run)(struct pmap__work *work, size_t begin, size_t end, int thread);
+    /* A thread's turn: while (pmap__turn_next(turn)) run the items [turn->begin, turn->end). Any thread, several at a
+     * time. */
+    void (*run)(struct pmap__work *work, struct pmap__turn *turn);
     /* The work is finished; called once, on the thread that left it last. The work may be freed in it. */
     void (*finished)(struct pmap__work *work);
 
@@ -47,11 +50,52 @@ struct pmap__work {
 /* Set next and the measures of a work to their beginnings. */
 void pmap__work_init(struct pmap__work *work);
 
-/* Take up to want items; false if none is left. Any thread. */
-bool pmap__work_take(struct pmap__work *work, size_t want, size_t *begin, size_t *end);
+/* Take up to want items; false if none is left. Any thread. There is no look at next before the addition: it would
+ * fetch the cache line twice. So next runs past n by one want for each take that fails, and as whoever fails leaves,
+ * it stays far from overflow. */
+static inline bool pmap__work_take(struct pmap__work *work, size_t want, size_t *begin, size_t *end)
+{
+    size_t taken = atomic_fetch_add_explicit(&work->next, want, memory_order_relaxed);
+
+    if (taken >= work->n)
+        return false;
+    *begin = taken;
+    *end = want < work->n - taken ? taken + want : work->n;
+    return true;
+}
 
 /* How many items nobody has taken. Any thread; out of date at once. */
 size_t pmap__work_left(const struct pmap__work *work);
+
+/* One thread's stay in a work. */
+struct pmap__turn {
+    struct pmap__work *work;
+    int thread;        /* of the team, from 0 */
+    size_t begin, end; /* the grain to run now */
+    size_t most;       /* grains that this turn may still take */
+
+    /* The clock is read when a turn ends; where portion sizes the grains, after each of them, too. */
+    size_t items;           /* run since then */
+    uint64_t since;         /* when it was read last */
+    struct { uint64_t ns, items; } mean; /* the past counts half, each measure by its items */
+};
+
+bool pmap__turn_next_sized(struct pmap__turn *turn);
+
+/* The next grain for this thread, or false. Inline because a grain may be a single item of a nanosecond. */
+static inline bool pmap__turn_next(struct pmap__turn *turn)
+{
+    struct pmap__work *work = turn->work;
+
+    turn->items += turn->end - turn->begin;
+    turn->end = turn->begin = 0;
+    if (turn->most == 0)
+        return false;
+    turn->most--;
+    if (work->grain == 0)
+        return pmap__turn_next_sized(turn);
+    return pmap__work_take(work, work->grain, &turn->begin, &turn->end);
+}
 
 struct pmap__team;
 
