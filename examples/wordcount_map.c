@@ -2,14 +2,11 @@
  * Copyright (c) 2026 the pmap authors
  *
  * wordcount_map: the ten commonest words of many texts, one file per item; and what becomes of items that fail.
- *
  *     ./wordcount_map FILE…     or     ./wordcount_map DIRECTORY
  *
- * Every rank opens the files by their names: on a cluster they must lie where all nodes see them.
- *
- * Items and results have a fixed size here. So an item is an array that holds a file's name, not a pointer, which
- * would mean nothing on another node; and a result is a table with room for so many different words. A text with
- * more of them is an item that fails: nothing is left out in silence.
+ * Every rank opens the files by their names: on a cluster they must lie where all nodes see them. Items and results
+ * have a fixed size here, so an item is an array that holds a file's name, not a pointer, which would mean nothing on
+ * another node; and a result is a table with room for so many words. A text with more of them fails, and says so.
  */
 #define _POSIX_C_SOURCE 200809L
 #include <pmap.h>
@@ -22,7 +19,6 @@ static struct counts count_words(struct path path)
 {
     struct counts counts = {.done = true};
     const char *problem = table_read(counts.words, ROOM, path.name);
-
     if (problem)                                        /* this item fails, and no other */
         pmap_fail(1, "%s: %s", path.name, problem);
     return counts;
@@ -35,14 +31,12 @@ static int run(struct pmap_pool *pool, const struct path paths[], size_t n)
     struct word *all = calloc(n * ROOM, sizeof *all);
     struct pmap_error error;
     size_t done = 0, words;
-
     if (counts == NULL || all == NULL) {
         fprintf(stderr, "wordcount_map: no memory for %zu files\n", n);
         goto end;
     }
     if (pmap_map(pool, count_words, paths, counts, n, .error = &error) != PMAP_OK)
         pmap_perror("wordcount_map", &error);           /* about the first file that failed */
-
     for (size_t i = 0; i < n; i++)                      /* every other result is there */
         if (counts[i].done) {
             table_add(all, n * ROOM, counts[i].words, ROOM);
@@ -63,17 +57,15 @@ end:
 int main(int argc, char **argv)
 {
     struct pmap_pool *pool;
-    int status = EXIT_SUCCESS;
+    size_t n;
 
     if (pmap_create(&pool) != PMAP_OK)
         return EXIT_FAILURE;
-    if (pool) {                                         /* the other ranks have served, and know nothing */
-        size_t n;
-        struct path *paths = list_files(argc, argv, &n);
-
-        status = paths ? run(pool, paths, n) : EXIT_FAILURE;
-        free(paths);
-        pmap_destroy(pool);
-    }
+    if (pool == NULL)                                   /* this rank has served, and is done */
+        return EXIT_SUCCESS;
+    struct path *paths = list_files(argc, argv, &n);
+    int status = paths ? run(pool, paths, n) : EXIT_FAILURE;
+    free(paths);
+    pmap_destroy(pool);
     return status;
 }

@@ -122,10 +122,19 @@ static void unbuild(struct entry *e)
     e->server = NULL;
 }
 
+static void check_root(struct entry *e)
+{
+    int ranks = e->port ? e->port->size : 1;
+    if (e->status == PMAP_OK && (e->wish->root < 0 || e->wish->root >= ranks))
+        e->status = pmap__error_set(&e->error, PMAP_EINVAL, "pmap_create: root is %d, but there %s %d rank%s", e->wish->root,
+                                    ranks == 1 ? "is" : "are", ranks, ranks == 1 ? "" : "s");
+}
+
 /* Everything that the ranks do together before the pool lives, on the thread that may use the port. Closes the port
  * if it fails. */
 static void enter(struct entry *e)
 {
+    check_root(e);
     e->i_am_root = e->port == NULL || e->port->rank == e->wish->root;
     e->dedicated = e->wish->dedicated && e->port;
     if (e->port)
@@ -195,8 +204,6 @@ static enum pmap_status open_alone(const struct pmap__wish *wish, struct pmap__r
     struct entry e;
 
     entry_init(&e, wish);
-    if (e.status == PMAP_OK && wish->root != 0)
-        e.status = pmap__error_set(&e.error, PMAP_EINVAL, "pmap_create: root is %d, but there is 1 rank", wish->root);
     enter(&e);
     return go(&e, &(struct steps){0}, root, error);
 }
@@ -210,10 +217,7 @@ static void connect_mpi(void *argument)
     struct pmap_error error;
     enum pmap_status status = pmap__mpi_check(e->wish->comm, &size, &error);
 
-    /* Where the communicator itself, or the root, is wrong, all its ranks see it by themselves. */
-    if (status == PMAP_OK && (e->wish->root < 0 || e->wish->root >= size))
-        status = pmap__error_set(&error, PMAP_EINVAL, "pmap_create: root is %d, but there %s %d rank%s", e->wish->root,
-                                 size == 1 ? "is" : "are", size, size == 1 ? "" : "s");
+    /* Where the communicator itself is wrong, all its ranks see it by themselves. */
     if (status == PMAP_OK && size > 1)
         status = pmap__mpi_open(e->wish->comm, &e->port, &error);
     if (status == PMAP_OK) {

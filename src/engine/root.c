@@ -18,7 +18,6 @@
 #include "base/memory.h"
 #include "base/patience.h"
 #include "engine/ticket.h"
-#include "transport/mpi.h"
 #include "wire/frame.h"
 
 #include <stdlib.h>
@@ -488,7 +487,7 @@ static bool read_inbox(struct pmap__root *root)
 static bool say_bye(struct pmap__root *root)
 {
     unsigned char head[PMAP__HEAD_MAX];
-    struct pmap__frame frame = {.kind = PMAP__BYE, .refused = (uint64_t)pmap__mpi_refused(root->port)};
+    struct pmap__frame frame = {.kind = PMAP__BYE, .refused = (uint64_t)root->port->refused};
     size_t head_size = pmap__frame_encode(&frame, head);
 
     for (int rank = 0; rank < root->ranks; rank++)

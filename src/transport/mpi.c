@@ -62,7 +62,6 @@ struct mpi_port {
     int turn;                /* the slot that was posted first */
     struct letter *out, *in; /* under way */
     struct letter *spare;
-    int refused;             /* opens over the same ranks while this port lives */
     struct mpi_port *next;   /* the list of live ports */
 };
 
@@ -559,7 +558,7 @@ enum pmap_status pmap__mpi_open(const void *comm, struct pmap__port **port, stru
     MPI_Request request;
 
     if (live)
-        live->refused++;
+        live->port.refused++;
     if (live || refused_before(c))
         return pmap__error_set(error, PMAP_EBUSY,
                                "pmap_create: a pool of these ranks lives already: destroy it first, or create this one on a "
@@ -587,11 +586,6 @@ enum pmap_status pmap__mpi_open(const void *comm, struct pmap__port **port, stru
     mpi.ports = p;
     *port = &p->port;
     return PMAP_OK;
-}
-
-int pmap__mpi_refused(const struct pmap__port *port)
-{
-    return ((const struct mpi_port *)port)->refused;
 }
 
 static void unlist(struct mpi_port *p)

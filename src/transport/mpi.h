@@ -42,7 +42,4 @@ enum pmap_status pmap__mpi_check(const void *comm, int *size, struct pmap_error 
  * refuse as many opens over the same ranks, so that nobody waits for somebody who will not come. */
 enum pmap_status pmap__mpi_open(const void *comm, struct pmap__port **port, struct pmap_error *error);
 
-/* How many opens this live port has caused to be refused. */
-int pmap__mpi_refused(const struct pmap__port *port);
-
 #endif

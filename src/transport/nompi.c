@@ -57,9 +57,3 @@ enum pmap_status pmap__mpi_open(const void *comm, struct pmap__port **port, stru
     (void)port;
     return absent(error);
 }
-
-int pmap__mpi_refused(const struct pmap__port *port)
-{
-    (void)port;
-    return 0;
-}

@@ -62,13 +62,14 @@ struct pmap__transport {
      * place in it. */
     enum pmap_status (*node_gather)(struct pmap__port *port, const void *mine, size_t size, void **all, int *n, int *me);
 
-    /* Collective: end the connection and free the port. refused: see pmap__mpi_open. */
+    /* Collective: end the connection and free the port. refused: what the root's port had in refused; 0 on the root. */
     void (*close)(struct pmap__port *port, int refused);
 };
 
 struct pmap__port {
     const struct pmap__transport *ops;
     int rank, size;
+    int refused; /* opens over the same ranks that this live port has caused to be refused: see pmap__mpi_open */
 };
 
 #endif
