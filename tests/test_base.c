@@ -10,7 +10,9 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/patience.h"
+#include "base/thread.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -165,6 +167,29 @@ static void no_ring_is_lost_between_two_threads(void)
     pmap__bell_fini(&game.pong);
 }
 
+/* ---- Threads ---- */
+
+static void *look_at_signals(void *argument)
+{
+    pthread_sigmask(SIG_BLOCK, NULL, argument);
+    return NULL;
+}
+
+static void own_threads_leave_the_programs_signals_alone(void)
+{
+    pthread_t thread;
+    sigset_t theirs, ours;
+
+    sigemptyset(&theirs);
+    if (!CHECK(pmap__thread_start(&thread, look_at_signals, &theirs)))
+        return;
+    pthread_join(thread, NULL);
+    CHECK(sigismember(&theirs, SIGTERM) && sigismember(&theirs, SIGALRM) && sigismember(&theirs, SIGUSR1));
+    CHECK(!sigismember(&theirs, SIGSEGV));
+    pthread_sigmask(SIG_BLOCK, NULL, &ours);
+    CHECK(!sigismember(&ours, SIGTERM));
+}
+
 /* ---- Errors ---- */
 
 static void long_texts_are_cut(void)
@@ -188,6 +213,7 @@ static const struct test tests[] = {TEST(products_that_do_not_fit_are_refused),
                                     TEST(patience_spins_then_yields_then_naps_longer_and_longer),
                                     TEST(bell_keeps_a_ring_for_the_next_wait),
                                     TEST(no_ring_is_lost_between_two_threads),
+                                    TEST(own_threads_leave_the_programs_signals_alone),
                                     TEST(long_texts_are_cut),
                                     {NULL, NULL}};
 

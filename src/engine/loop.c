@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/patience.h"
+#include "base/thread.h"
 #include "engine/item.h"
 #include "transport/mpi.h"
 
@@ -159,7 +160,7 @@ static bool need(void)
     progress.has_bell = true;
     progress.stop = false;
     progress.process = getpid();
-    if (pthread_create(&progress.thread, NULL, progress_main, NULL) != 0)
+    if (!pmap__thread_start(&progress.thread, progress_main, NULL))
         return false;
     progress.running = true;
     progress.users++;

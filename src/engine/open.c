@@ -15,6 +15,7 @@
 
 #include "base/cpus.h"
 #include "base/error.h"
+#include "base/thread.h"
 #include "engine/agree.h"
 #include "engine/serve.h"
 #include "transport/loopback.h"
@@ -317,7 +318,7 @@ static struct virtual_ranks *start_virtual(const struct pmap__wish *wish, int si
     for (int r = 0; r < size; r++) {
         all->ranks[r].all = all;
         all->ranks[r].port = ports[r];
-        if (r != wish->root && pthread_create(&all->ranks[r].thread, NULL, virtual_main, &all->ranks[r]) != 0)
+        if (r != wish->root && !pmap__thread_start(&all->ranks[r].thread, virtual_main, &all->ranks[r]))
             abort(); /* a debugging aid; the threads that run already wait for this one at a barrier */
     }
     free(ports);

@@ -3,6 +3,7 @@
 #include "team/team.h"
 
 #include "base/clock.h"
+#include "base/thread.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -251,7 +252,7 @@ bool pmap__team_step(struct pmap__team *team)
 /* Returns when the region runs and the size of the team is known. */
 static bool start_leader(struct pmap__team *team)
 {
-    if (pthread_create(&team->leader, NULL, lead, team) != 0)
+    if (!pmap__thread_start(&team->leader, lead, team))
         return false;
     pthread_mutex_lock(&team->lock);
     while (!team->started)
