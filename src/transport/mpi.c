@@ -297,11 +297,23 @@ static enum pmap_status post_body(struct mpi_port *p, struct letter *letter, voi
     return PMAP_OK;
 }
 
-static enum pmap_status letter_done(struct letter *letter, int *done)
+/* From *at on, the first letter of a list of which every piece is done, taken out of it; NULL if there is none. *at is
+ * where to look for the next. */
+static enum pmap_status unlink_done(struct letter ***at, struct letter **found)
 {
-    int code = letter->pieces == 1 ? MPI_Test(requests_of(letter), done, MPI_STATUS_IGNORE)
-                                   : MPI_Testall(letter->pieces, requests_of(letter), done, MPI_STATUSES_IGNORE);
-    return code == MPI_SUCCESS ? PMAP_OK : PMAP_EMPI;
+    for (; (*found = **at) != NULL; *at = &(*found)->next) {
+        struct letter *letter = *found;
+        int done;
+        int code = letter->pieces == 1 ? MPI_Test(requests_of(letter), &done, MPI_STATUS_IGNORE)
+                                       : MPI_Testall(letter->pieces, requests_of(letter), &done, MPI_STATUSES_IGNORE);
+        if (code != MPI_SUCCESS)
+            return PMAP_EMPI;
+        if (done) {
+            **at = letter->next;
+            return PMAP_OK;
+        }
+    }
+    return PMAP_OK;
 }
 
 /* ---- Sending ---- */
@@ -339,18 +351,10 @@ static enum pmap_status mpi_send(struct pmap__port *port, int to, const unsigned
 
 static enum pmap_status poll_out(struct mpi_port *p, const struct pmap__receiver *receiver, int *events)
 {
-    struct letter **at = &p->out;
+    struct letter **at = &p->out, *letter;
+    enum pmap_status status;
 
-    while (*at) {
-        struct letter *letter = *at;
-        int done;
-        if (letter_done(letter, &done) != PMAP_OK)
-            return PMAP_EMPI;
-        if (!done) {
-            at = &letter->next;
-            continue;
-        }
-        *at = letter->next;
+    while ((status = unlink_done(&at, &letter)) == PMAP_OK && letter) {
         void *token = letter->token;
         letter_give(p, letter);
         if (token) {
@@ -359,7 +363,7 @@ static enum pmap_status poll_out(struct mpi_port *p, const struct pmap__receiver
             at = &p->out; /* sent() may have sent, and so changed the list in front of us */
         }
     }
-    return PMAP_OK;
+    return status;
 }
 
 /* ---- Receiving ---- */
@@ -448,24 +452,16 @@ static enum pmap_status poll_envelopes(struct mpi_port *p, const struct pmap__re
 
 static enum pmap_status poll_in(struct mpi_port *p, const struct pmap__receiver *r, int *events)
 {
-    struct letter **at = &p->in;
+    struct letter **at = &p->in, *letter;
+    enum pmap_status status;
 
-    while (*at) {
-        struct letter *letter = *at;
-        int done;
-        if (letter_done(letter, &done) != PMAP_OK)
-            return PMAP_EMPI;
-        if (!done) {
-            at = &letter->next;
-            continue;
-        }
-        *at = letter->next;
+    while ((status = unlink_done(&at, &letter)) == PMAP_OK && letter) {
         r->arrived(r->owner, letter->from, letter->envelope.bytes, letter->envelope.head_size, letter->body,
                    (size_t)letter->envelope.body_size);
         letter_give(p, letter);
         (*events)++;
     }
-    return PMAP_OK;
+    return status;
 }
 
 static enum pmap_status mpi_poll(struct pmap__port *port, const struct pmap__receiver *receiver, int *events)
