@@ -39,9 +39,10 @@ struct pmap__root {
     pthread_t creator;
     struct pmap__bell own_bell; /* the loop's, if the caller steps */
 
-    pthread_mutex_t lock; /* of the inbox and closing */
+    pthread_mutex_t lock; /* of the inbox */
     struct pmap__note *inbox, **inbox_last;
-    bool closing;
+    atomic_bool mail;     /* there may be notes in it; so that the loop need not lock to see that there are none */
+    atomic_bool closing;  /* the pool shall end once every job has */
 
     /* The loop's own from here on. */
     struct pmap__job *open, **open_last; /* jobs with items to hand out, first come first served */
@@ -422,6 +423,7 @@ static void tell(struct pmap__root *root, struct pmap__note *note)
     pthread_mutex_lock(&root->lock);
     *root->inbox_last = note;
     root->inbox_last = &note->next;
+    atomic_store(&root->mail, true);
     pthread_mutex_unlock(&root->lock);
     pmap__bell_ring(root->loop.bell);
 }
@@ -464,12 +466,14 @@ static void open_job(struct pmap__root *root, struct pmap__job *job)
 
 static bool read_inbox(struct pmap__root *root)
 {
+    if (!atomic_load_explicit(&root->mail, memory_order_acquire))
+        return false;
     pthread_mutex_lock(&root->lock);
+    atomic_store(&root->mail, false);
     struct pmap__note *note = root->inbox;
     root->inbox = NULL;
     root->inbox_last = &root->inbox;
     pthread_mutex_unlock(&root->lock);
-    bool any = note != NULL;
     while (note) {
         struct pmap__job *job = note->job;
         enum pmap__news news = note->news;
@@ -481,7 +485,7 @@ static bool read_inbox(struct pmap__root *root)
             open_job(root, job);
         }
     }
-    return any;
+    return true;
 }
 
 static bool say_bye(struct pmap__root *root)
@@ -565,10 +569,7 @@ static bool step(struct pmap__loop *loop)
         offer_around(root);
     measure_service(root, since);
     loop->nap = how_long_to_nap(root);
-    pthread_mutex_lock(&root->lock);
-    bool closing = root->closing && root->inbox == NULL;
-    pthread_mutex_unlock(&root->lock);
-    if (closing && root->alive == 0)
+    if (root->alive == 0 && atomic_load(&root->closing) && !atomic_load(&root->mail))
         close_up(root);
     return happened;
 }
@@ -612,9 +613,7 @@ int pmap__root_threads(const struct pmap__root *root)
 static void close_soon(struct pmap__loop *loop)
 {
     struct pmap__root *root = (struct pmap__root *)loop;
-    pthread_mutex_lock(&root->lock);
-    root->closing = true;
-    pthread_mutex_unlock(&root->lock);
+    atomic_store(&root->closing, true);
     pmap__bell_ring(loop->bell);
 }
 

@@ -50,8 +50,7 @@ struct pmap__server {
     struct pmap_error error;
     const struct pmap_task *last_task; /* of the last chunk: the next is likely the same */
 
-    pthread_mutex_t lock;   /* of finished: any thread of the team adds, the loop takes */
-    struct chunk *finished;
+    _Atomic(struct chunk *) finished; /* a stack: any thread of the team adds, the loop takes all */
 };
 
 static void fail(struct pmap__server *server, enum pmap_status status, const char *what)
@@ -119,10 +118,9 @@ static void finished(struct pmap__work *work)
     struct chunk *chunk = (struct chunk *)work;
     struct pmap__server *server = chunk->server;
 
-    pthread_mutex_lock(&server->lock);
-    chunk->next = server->finished;
-    server->finished = chunk;
-    pthread_mutex_unlock(&server->lock);
+    chunk->next = atomic_load(&server->finished);
+    while (!atomic_compare_exchange_weak(&server->finished, &chunk->next, chunk))
+        ;
     pmap__bell_ring(server->loop.bell);
 }
 
@@ -165,10 +163,7 @@ static void send_refusal(struct pmap__server *server, const struct pmap__frame *
 
 static bool send_finished(struct pmap__server *server)
 {
-    pthread_mutex_lock(&server->lock);
-    struct chunk *chunk = server->finished;
-    server->finished = NULL;
-    pthread_mutex_unlock(&server->lock);
+    struct chunk *chunk = atomic_exchange(&server->finished, NULL);
     bool any = chunk != NULL;
     while (chunk) {
         struct chunk *next = chunk->next;
@@ -319,7 +314,6 @@ enum pmap_status pmap__server_create(struct pmap__port *port, struct pmap__team 
         free(s);
         return PMAP_ENOMEM;
     }
-    pthread_mutex_init(&s->lock, NULL); /* glibc's cannot fail */
     s->loop = (struct pmap__loop){.step = step, .polls = true, .bell = &s->bell};
     s->port = port;
     s->team = team;
@@ -338,7 +332,6 @@ void pmap__server_destroy(struct pmap__server *server)
         server->spare = chunk->next;
         chunk_destroy(chunk);
     }
-    pthread_mutex_destroy(&server->lock);
     pmap__bell_fini(&server->bell);
     free(server);
 }
