@@ -71,7 +71,7 @@ static struct {
     bool running, stop, owns_mpi, exits; /* exits: the exit handler is registered */
     pid_t process;                       /* a forked child has no progress thread */
     pthread_t thread;
-    int users;                           /* loops not joined and calls under way: the thread is needed */
+    int users;                           /* holds: the thread is needed */
     struct pmap__loop *new_loops;
     struct call *calls;
     struct pmap__loop *loops;            /* all that are added and not finished; the thread's own but at exit */
@@ -182,17 +182,17 @@ static void end_thread(void)
 /* Wait for the thread of a former life that is just ending: nobody may start the next while it is joined. */
 static pthread_mutex_t life = PTHREAD_MUTEX_INITIALIZER;
 
-static bool enter(void)
+enum pmap_status pmap__progress_hold(void)
 {
     pthread_mutex_lock(&life);
     pthread_mutex_lock(&progress.lock);
     bool there = need();
     pthread_mutex_unlock(&progress.lock);
     pthread_mutex_unlock(&life);
-    return there;
+    return there ? PMAP_OK : PMAP_ENOMEM;
 }
 
-static void leave(void)
+void pmap__progress_release(void)
 {
     pthread_mutex_lock(&life);
     pthread_mutex_lock(&progress.lock);
@@ -202,17 +202,14 @@ static void leave(void)
     pthread_mutex_unlock(&life);
 }
 
-enum pmap_status pmap__progress_add(struct pmap__loop *loop)
+void pmap__progress_add(struct pmap__loop *loop)
 {
-    if (!enter())
-        return PMAP_ENOMEM;
     loop->bell = &progress.bell;
     pthread_mutex_lock(&progress.lock);
     loop->next = progress.new_loops;
     progress.new_loops = loop;
     pthread_mutex_unlock(&progress.lock);
     pmap__bell_ring(&progress.bell);
-    return PMAP_OK;
 }
 
 void pmap__progress_join(struct pmap__loop *loop)
@@ -221,14 +218,13 @@ void pmap__progress_join(struct pmap__loop *loop)
     while (loop->next != loop)
         pthread_cond_wait(&progress.changed, &progress.lock);
     pthread_mutex_unlock(&progress.lock);
-    leave();
 }
 
 enum pmap_status pmap__progress_call(void (*function)(void *argument), void *argument)
 {
     struct call call = {.function = function, .argument = argument};
 
-    if (!enter())
+    if (pmap__progress_hold() != PMAP_OK)
         return PMAP_ENOMEM;
     pthread_mutex_lock(&progress.lock);
     call.next = progress.calls;
@@ -237,7 +233,7 @@ enum pmap_status pmap__progress_call(void (*function)(void *argument), void *arg
     while (!call.done)
         pthread_cond_wait(&progress.changed, &progress.lock);
     pthread_mutex_unlock(&progress.lock);
-    leave();
+    pmap__progress_release();
     return PMAP_OK;
 }
 

@@ -31,9 +31,13 @@ struct pmap__loop {
 /* Step a loop on the calling thread until it is finished, or *until is true if until is not NULL. */
 void pmap__loop_run(struct pmap__loop *loop, const atomic_bool *until);
 
-/* Have the progress thread step a loop; wait until it is finished. The thread is started if it does not run:
- * PMAP_ENOMEM if it cannot be. Each add needs one join. */
-enum pmap_status pmap__progress_add(struct pmap__loop *loop);
+/* Make sure that the progress thread runs, and keep it running until the hold is released; PMAP_ENOMEM if it cannot be
+ * started. */
+enum pmap_status pmap__progress_hold(void);
+void pmap__progress_release(void);
+
+/* Have the progress thread, which the caller holds, step a loop; wait until it is finished. */
+void pmap__progress_add(struct pmap__loop *loop);
 void pmap__progress_join(struct pmap__loop *loop);
 
 /* Run a function on the progress thread, started if need be, and wait for it. PMAP_ENOMEM if it cannot be started. */

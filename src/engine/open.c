@@ -34,7 +34,11 @@ struct entry {
     int *all_crowded;
     struct pmap__place place;
     struct pmap__team *team;
+    struct pmap__root *root;     /* on the root */
     struct pmap__server *server; /* on the other ranks */
+    bool by_caller;              /* the loop will be stepped by this thread, not by the progress thread */
+    void (*closed)(void *);      /* see root.h */
+    void *argument;
     enum pmap_status status;
     struct pmap_error error;
 };
@@ -95,21 +99,27 @@ static void count_threads(struct entry *e)
 
 /* ---- What a rank needs ---- */
 
-static void build(struct entry *e)
+static enum pmap_status build_root(struct entry *e)
 {
     size_t ranks = e->port ? (size_t)e->port->size : 1;
+    struct pmap__root_parts parts = {.port = e->port, .team = e->team, .place = e->place, .caller_steps = e->by_caller,
+                                     .closed = e->closed, .argument = e->argument};
 
+    e->all_threads = calloc(ranks, sizeof *e->all_threads);
+    e->all_crowded = calloc(ranks, sizeof *e->all_crowded);
+    if (e->all_threads == NULL || e->all_crowded == NULL)
+        return PMAP_ENOMEM;
+    return pmap__root_create(&parts, &e->root);
+}
+
+static void build(struct entry *e)
+{
     pmap__place_here(&e->place, e->port ? e->port->rank : 0);
     if (e->threads > 0) /* a rank with one thread lends it: see serve.c */
         e->status = pmap__team_create(&e->team, e->threads, !e->i_am_root && e->threads == 1);
-    if (e->status == PMAP_OK && !e->i_am_root)
-        e->status = pmap__server_create(e->port, e->team, e->wish->root, &e->place, &e->server);
-    if (e->status == PMAP_OK && e->i_am_root) {
-        e->all_threads = calloc(ranks, sizeof *e->all_threads);
-        e->all_crowded = calloc(ranks, sizeof *e->all_crowded);
-        if (e->all_threads == NULL || e->all_crowded == NULL)
-            e->status = PMAP_ENOMEM;
-    }
+    if (e->status == PMAP_OK)
+        e->status = e->i_am_root ? build_root(e)
+                                 : pmap__server_create(e->port, e->team, e->wish->root, &e->place, !e->by_caller, &e->server);
     if (e->status != PMAP_OK)
         pmap__error_set(&e->error, e->status, "pmap_create: no memory for %d threads on %s (rank %d)", e->threads,
                         e->place.host, e->place.rank);
@@ -117,10 +127,9 @@ static void build(struct entry *e)
 
 static void unbuild(struct entry *e)
 {
-    pmap__team_destroy(e->team);
+    pmap__root_discard(e->root);
     pmap__server_destroy(e->server);
-    e->team = NULL;
-    e->server = NULL;
+    pmap__team_destroy(e->team);
 }
 
 static void check_root(struct entry *e)
@@ -160,34 +169,16 @@ done:
 
 /* ---- Going to work ---- */
 
-struct steps {
-    bool by_caller;          /* the loop is stepped by this thread, not by the progress thread */
-    void (*closed)(void *);  /* see root.h */
-    void *argument;
-};
-
-static enum pmap_status become_root(struct entry *e, const struct steps *steps, struct pmap__root **root)
-{
-    struct pmap__root_parts parts = {.port = e->port, .team = e->team, .place = e->place, .threads = e->all_threads,
-                                     .caller_steps = steps->by_caller, .closed = steps->closed,
-                                     .argument = steps->argument};
-    enum pmap_status status = pmap__root_create(&parts, root);
-    if (status != PMAP_OK) {
-        /* The others serve already: they are left without a root, which only the end of the job can mend. */
-        pmap__error_set(&e->error, status, "pmap_create: no memory for the state of %d ranks", e->port ? e->port->size : 1);
-        unbuild(e);
-    }
-    return status;
-}
-
-static enum pmap_status go(struct entry *e, const struct steps *steps, struct pmap__root **root, struct pmap_error *error)
+static enum pmap_status go(struct entry *e, struct pmap__root **root, struct pmap_error *error)
 {
     enum pmap_status status = e->status;
 
-    if (status == PMAP_OK && e->i_am_root)
-        status = become_root(e, steps, root);
-    else if (status == PMAP_OK)
-        status = pmap__server_run(e->server, !steps->by_caller, &e->error);
+    if (status == PMAP_OK && e->i_am_root) {
+        pmap__root_start(e->root, e->all_threads);
+        *root = e->root;
+    } else if (status == PMAP_OK) {
+        status = pmap__server_run(e->server, &e->error);
+    }
     if (status != PMAP_OK)
         *error = e->error;
     free(e->all_threads);
@@ -206,7 +197,7 @@ static enum pmap_status open_alone(const struct pmap__wish *wish, struct pmap__r
 
     entry_init(&e, wish);
     enter(&e);
-    return go(&e, &(struct steps){0}, root, error);
+    return go(&e, root, error);
 }
 
 /* ---- MPI ---- */
@@ -222,6 +213,11 @@ static void connect_mpi(void *argument)
     if (status == PMAP_OK && size > 1)
         status = pmap__mpi_open(e->wish->comm, &e->port, &error);
     if (status == PMAP_OK) {
+        /* Where the program owns MPI a rank that serves uses the thread that is captive here. So does the root, inside
+         * pmap calls, unless MPI lets the progress thread work while its caller goes on. */
+        enum pmap__mpi_state state = pmap__mpi_state();
+        bool i_serve = e->port && e->port->rank != e->wish->root;
+        e->by_caller = e->port && (state == PMAP__MPI_FOREIGN || (state == PMAP__MPI_MULTIPLE && i_serve));
         enter(e);
         return;
     }
@@ -256,7 +252,7 @@ static enum pmap_status open_mpi(const struct pmap__wish *wish, enum pmap__mpi_s
             e.status = PMAP_OK;
             status = pmap__progress_call(init_mpi, &e);
             if (e.status != PMAP_OK)
-                return go(&e, NULL, root, error);
+                return go(&e, root, error);
             e.status = verdict;
         }
         if (status == PMAP_OK)
@@ -266,9 +262,7 @@ static enum pmap_status open_mpi(const struct pmap__wish *wish, enum pmap__mpi_s
     } else {
         connect_mpi(&e);
     }
-    /* A rank that serves may as well use the thread that is captive here. The root's caller wants to go on. */
-    bool by_caller = !ours && e.port && (state == PMAP__MPI_FOREIGN || !e.i_am_root);
-    return go(&e, &(struct steps){.by_caller = by_caller}, root, error);
+    return go(&e, root, error);
 }
 
 /* ---- Loopback ---- */
@@ -292,8 +286,9 @@ static void *virtual_main(void *argument)
 
     entry_init(&e, &rank->all->wish);
     e.port = rank->port;
+    e.by_caller = true;
     enter(&e);
-    go(&e, &(struct steps){.by_caller = true}, &none, &error);
+    go(&e, &none, &error);
     return NULL;
 }
 
@@ -341,8 +336,10 @@ static enum pmap_status open_loopback(const struct pmap__wish *wish, int size, s
         return pmap__error_set(error, PMAP_ENOMEM, "pmap_create: no memory for %d virtual ranks", size);
     entry_init(&e, &all->wish);
     e.port = all->ranks[wish->root].port;
+    e.closed = join_virtual;
+    e.argument = all;
     enter(&e);
-    enum pmap_status status = go(&e, &(struct steps){.closed = join_virtual, .argument = all}, root, error);
+    enum pmap_status status = go(&e, root, error);
     if (status != PMAP_OK)
         join_virtual(all);
     return status;

@@ -47,7 +47,7 @@ struct pmap__root {
     /* The loop's own from here on. */
     struct pmap__job *open, **open_last; /* jobs with items to hand out, first come first served */
     size_t alive;                        /* jobs that are not complete */
-    struct peer *peers;
+    struct peer *peers; /* by rank */
     int ranks, own_threads, all_threads;
     struct pmap__tickets tickets;
     uint64_t service_ns;     /* mean time the loop spends on one message of a chunk */
@@ -617,39 +617,18 @@ static void close_soon(struct pmap__loop *loop)
     pmap__bell_ring(loop->bell);
 }
 
-static void free_root(struct pmap__root *root)
+void pmap__root_discard(struct pmap__root *root)
 {
+    if (root == NULL)
+        return;
+    if (root->caller_steps)
+        pmap__bell_fini(&root->own_bell);
+    else
+        pmap__progress_release();
     pmap__tickets_fini(&root->tickets);
     free(root->peers);
     pthread_mutex_destroy(&root->lock);
-    if (root->caller_steps)
-        pmap__bell_fini(&root->own_bell);
     free(root);
-}
-
-/* Who works for this pool: peers[r].threads is 0 for the root, which needs no messages. */
-static bool meet_peers(struct pmap__root *root, const int *threads)
-{
-    root->own_threads = root->team ? pmap__team_threads(root->team) : 0;
-    root->all_threads = root->own_threads;
-    root->ranks = root->port ? root->port->size : 1;
-    if (root->port == NULL)
-        return true;
-    root->peers = calloc((size_t)root->ranks, sizeof *root->peers);
-    for (int rank = 0; rank < root->ranks && root->peers; rank++)
-        if (rank != root->port->rank) {
-            root->peers[rank].threads = threads[rank];
-            root->all_threads += threads[rank];
-        }
-    return root->peers != NULL;
-}
-
-static bool start(struct pmap__root *root)
-{
-    if (!root->caller_steps)
-        return pmap__progress_add(&root->loop) == PMAP_OK;
-    root->loop.bell = &root->own_bell;
-    return true;
 }
 
 enum pmap_status pmap__root_create(const struct pmap__root_parts *parts, struct pmap__root **root)
@@ -669,17 +648,34 @@ enum pmap_status pmap__root_create(const struct pmap__root_parts *parts, struct 
     r->inbox_last = &r->inbox;
     r->open_last = &r->open;
     r->service_ns = 2 * PMAP__US; /* until measured: what a message costs on a common machine */
-    if (r->caller_steps && !pmap__bell_init(&r->own_bell)) {
-        free(r);
-        return PMAP_ENOMEM;
-    }
+    r->ranks = r->port ? r->port->size : 1;
+    r->peers = calloc((size_t)r->ranks, sizeof *r->peers);
+    if (r->peers == NULL)
+        goto fail;
+    if (r->caller_steps ? !pmap__bell_init(&r->own_bell) : pmap__progress_hold() != PMAP_OK)
+        goto fail;
     pthread_mutex_init(&r->lock, NULL); /* glibc's cannot fail */
-    if (!meet_peers(r, parts->threads) || !start(r)) {
-        free_root(r);
-        return PMAP_ENOMEM;
-    }
     *root = r;
     return PMAP_OK;
+fail:
+    free(r->peers);
+    free(r);
+    return PMAP_ENOMEM;
+}
+
+void pmap__root_start(struct pmap__root *root, const int threads[])
+{
+    root->own_threads = root->team ? pmap__team_threads(root->team) : 0;
+    root->all_threads = root->own_threads;
+    for (int rank = 0; root->port && rank < root->ranks; rank++)
+        if (rank != root->port->rank) { /* the root needs no messages: as a peer it has no threads */
+            root->peers[rank].threads = threads[rank];
+            root->all_threads += threads[rank];
+        }
+    if (root->caller_steps)
+        root->loop.bell = &root->own_bell;
+    else
+        pmap__progress_add(&root->loop);
 }
 
 void pmap__root_destroy(struct pmap__root *root)
@@ -694,7 +690,7 @@ void pmap__root_destroy(struct pmap__root *root)
     else
         pmap__progress_join(&root->loop);
     pmap__team_destroy(team); /* its threads may just be ringing for the last time */
-    free_root(root);
+    pmap__root_discard(root);
     if (closed)
         closed(argument);
 }

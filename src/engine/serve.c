@@ -36,7 +36,8 @@ struct chunk {
 
 struct pmap__server {
     struct pmap__loop loop;
-    struct pmap__bell bell; /* the loop's, unless the progress thread steps it */
+    bool by_progress;       /* the progress thread steps the loop; otherwise the caller, who sleeps on */
+    struct pmap__bell bell;
     struct pmap__port *port;
     struct pmap__team *team;
     struct pmap__place place;
@@ -304,13 +305,14 @@ static bool step(struct pmap__loop *loop)
 /* ---- Life ---- */
 
 enum pmap_status pmap__server_create(struct pmap__port *port, struct pmap__team *team, int root,
-                                     const struct pmap__place *place, struct pmap__server **server)
+                                     const struct pmap__place *place, bool by_progress, struct pmap__server **server)
 {
     struct pmap__server *s = calloc(1, sizeof *s);
 
     if (s == NULL)
         return PMAP_ENOMEM;
-    if (!pmap__bell_init(&s->bell)) {
+    s->by_progress = by_progress;
+    if (by_progress ? pmap__progress_hold() != PMAP_OK : !pmap__bell_init(&s->bell)) {
         free(s);
         return PMAP_ENOMEM;
     }
@@ -332,7 +334,10 @@ void pmap__server_destroy(struct pmap__server *server)
         server->spare = chunk->next;
         chunk_destroy(chunk);
     }
-    pmap__bell_fini(&server->bell);
+    if (server->by_progress)
+        pmap__progress_release();
+    else
+        pmap__bell_fini(&server->bell);
     free(server);
 }
 
@@ -347,24 +352,21 @@ static void close_port(void *argument)
     c->port->ops->close(c->port, c->refused);
 }
 
-enum pmap_status pmap__server_run(struct pmap__server *server, bool by_progress, struct pmap_error *error)
+enum pmap_status pmap__server_run(struct pmap__server *server, struct pmap_error *error)
 {
-    struct closing closing = {server->port, 0};
-    enum pmap_status status = PMAP_OK;
+    struct closing closing = {.port = server->port};
 
-    if (by_progress) {
-        status = pmap__progress_add(&server->loop);
-        if (status != PMAP_OK)
-            return pmap__error_set(error, status, "pmap_create: no memory for a thread");
+    if (server->by_progress) {
+        pmap__progress_add(&server->loop);
         pmap__progress_join(&server->loop);
     } else {
         pmap__loop_run(&server->loop, NULL);
     }
     closing.refused = server->refused;
-    status = server->status;
+    enum pmap_status status = server->status;
     if (status != PMAP_OK)
         *error = server->error;
-    else if (by_progress)
+    else if (server->by_progress)
         pmap__progress_call(close_port, &closing);
     else
         close_port(&closing);

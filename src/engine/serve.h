@@ -13,13 +13,13 @@
 
 struct pmap__server;
 
-/* PMAP_OK or PMAP_ENOMEM. Port and team stay the caller's until serving begins. */
+/* by_progress: the progress thread will serve, the calling one sleep. PMAP_OK or PMAP_ENOMEM. Port and team stay the
+ * caller's until serving begins. */
 enum pmap_status pmap__server_create(struct pmap__port *port, struct pmap__team *team, int root,
-                                     const struct pmap__place *place, struct pmap__server **server);
+                                     const struct pmap__place *place, bool by_progress, struct pmap__server **server);
 
-/* Serve until the pool ends; by_progress: on the progress thread, the calling one sleeps. Frees the server, closes the
- * port, ends the team. PMAP_OK, or what went wrong on the way. */
-enum pmap_status pmap__server_run(struct pmap__server *server, bool by_progress, struct pmap_error *error);
+/* Serve until the pool ends. Frees the server, closes the port, ends the team. PMAP_OK, or what went wrong on the way. */
+enum pmap_status pmap__server_run(struct pmap__server *server, struct pmap_error *error);
 
 /* Free a server that has not run; not the port and the team. NULL is fine. */
 void pmap__server_destroy(struct pmap__server *server);
