@@ -65,11 +65,13 @@ struct pmap_pool;
 enum pmap_status {
     PMAP_OK = 0,
     PMAP_EINVAL,    /* an argument, or a combination of them, makes no sense; the text names it and its value */
-    PMAP_ENOMEM,    /* memory or a thread could not be had, on the rank that the text names */
+    PMAP_ENOMEM,    /* memory or a thread could not be had, on the rank that the text names. (If the OpenMP runtime cannot
+                     * start its threads it ends the process itself; under MPI all ranks end then.) */
     PMAP_EFAILED,   /* a task reported a failure with pmap_fail */
     PMAP_EMISMATCH, /* the ranks do not run the same program: another pmap, or other tasks */
     PMAP_EBUSY,     /* a pool already lives on this communicator */
-    PMAP_EMPI,      /* MPI returned an error */
+    PMAP_EMPI,      /* MPI returned an error while the pool was being created. (Later on such an error ends the MPI job,
+                     * with a text, as MPI does by default.) */
 };
 
 #define PMAP_NO_ITEM SIZE_MAX
@@ -118,13 +120,18 @@ const char *pmap_version(void);
  * with a '*' in its types is refused by a pool of several ranks. A pmap call inside a task runs on the spot,
  * on the calling thread (its pool argument is ignored and may be NULL).
  *
- * The declaration may stand in a header that several files include. All ranks must declare the same tasks. */
+ * The declaration may stand in a header that several files include; otherwise a name is used once in a program, for ranks
+ * know a task by its name and types. All ranks must declare the same tasks.
+ *
+ * OpenMP inside a task: in a pool of several threads per rank an inner parallel region has one thread, as nested regions
+ * have by default. For few large items that use OpenMP themselves create the pool with .threads = 1. */
 
 /* How one call of a task looks from outside. Made by the macros; a binding for another language may fill one
  * in and give it to pmap_task_register. */
 struct pmap_task {
     const char *name;      /* what error texts call it */
     const char *signature; /* result and argument types as declared: "double (double, int)" */
+    const char *where;     /* the source file that declares it: two files may not declare different tasks of one name */
     unsigned arguments;    /* how many arguments it takes */
     bool block;            /* one call takes a run of items: a failure in it is a failure of the whole run */
     size_t args_size;      /* bytes of one item: its arguments; 0 if it takes none */
@@ -150,6 +157,7 @@ struct pmap_create_options {
     bool dedicated_root;      /* the root's threads run no items, it only hands them out; the root's word counts.
                                * Without effect where the root is the only rank. */
     struct pmap_error *error; /* filled if pmap_create fails */
+    const char *where;        /* the line of the program that makes this call; the macro sets it */
 };
 
 /* Create a pool over all ranks of this MPI job, or over this process if no launcher started it.
@@ -163,19 +171,23 @@ struct pmap_create_options {
  * is submitted it costs next to no CPU.
  *
  * Initialises MPI if nobody has and a launcher (mpirun, srun --mpi=pmix …) started the process; MPI then stays
- * up until the process exits, and is finalized there. PMAP_MPI=no in the environment never touches MPI,
- * PMAP_MPI=yes initialises it in any case.
+ * up until the process exits, and is finalized there. PMAP_MPI=no in the environment never initialises MPI,
+ * PMAP_MPI=yes does in any case. A thread of the library's own makes all MPI calls then; a program that wants to make
+ * some, too, initialises MPI itself and uses pmap_mpi.h.
  *
  * The fair share of the CPUs: OMP_NUM_THREADS if set, else SLURM_CPUS_PER_TASK if set, else the CPUs of this
- * process's affinity mask and cgroup, divided among the ranks of this node that may use the same ones.
+ * process's OpenMP places, affinity mask and cgroup (version 2), divided among the ranks of this node that may use the
+ * same ones.
  *
  * Returns PMAP_OK; PMAP_EINVAL (pool is NULL, threads or root out of range, the same on all ranks; called inside a
  * task); PMAP_ENOMEM; PMAP_EMISMATCH (the ranks run different programs: the text names the task); PMAP_EBUSY (a
- * pool of several ranks already lives on this communicator); PMAP_EMPI. *pool is NULL after a failure. */
+ * pool over the same ranks lives already: they serve it, and cannot join another; ranks that come to the same line of
+ * the program later are told so, too); PMAP_EMPI. *pool is NULL after a failure. */
 #define pmap_create(...) \
-    pmap_create_with(&(struct pmap_create_options){.size = sizeof(struct pmap_create_options), .pool = __VA_ARGS__})
+    pmap_create_with(&(struct pmap_create_options){ \
+        .size = sizeof(struct pmap_create_options), .where = PMAP__HERE, .pool = __VA_ARGS__})
 
-/* Wait until everything submitted is done, end the pool on all ranks, free it. NULL is fine. Only the root
+/* End the pool on all ranks, and free it; no other thread may be in a call on it. NULL is fine. Only the root
  * has a pool to destroy; the other ranks leave pmap_create when it does. */
 void pmap_destroy(struct pmap_pool *pool);
 
@@ -200,7 +212,7 @@ int pmap_threads(const struct pmap_pool *pool);
  * failed item with the lowest index, whatever order they ran in; results of failed items are all zero bytes.
  * (Python's Pool reports whichever failure comes first and drops the rest of that chunk.)
  *
- * They return PMAP_OK; PMAP_EFAILED (an item called pmap_fail); PMAP_ENOMEM; PMAP_EMPI; PMAP_EINVAL: pool is
+ * They return PMAP_OK; PMAP_EFAILED (an item called pmap_fail); PMAP_ENOMEM; PMAP_EINVAL: pool is
  * NULL, an array is NULL, n times the element size overflows, chunksize is negative, an element's size is not the
  * task's, the task is of the wrong kind for this call, a rank does not know the task, or the pool belongs to
  * another thread (see Threads above). */

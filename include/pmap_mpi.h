@@ -41,7 +41,8 @@ extern "C" {
  * Also PMAP_EINVAL: MPI is not initialised or already finalized, comm is MPI_COMM_NULL or an intercommunicator. */
 #define pmap_create_on(comm, root, ...)  \
     pmap_create_on_with((comm), (root),  \
-                        &(struct pmap_create_options){.size = sizeof(struct pmap_create_options), .pool = __VA_ARGS__})
+                        &(struct pmap_create_options){ \
+                            .size = sizeof(struct pmap_create_options), .where = PMAP__HERE, .pool = __VA_ARGS__})
 
 enum pmap_status pmap_create_on_with(MPI_Comm comm, int root, const struct pmap_create_options *options);
 

@@ -30,6 +30,11 @@
     (_Generic((p), void *: (size_t)0, const void *: (size_t)0, default: (size_t)1) * \
      sizeof *_Generic((p), void *: (char *)0, const void *: (char *)0, default: (p)))
 
+/* This line of the program, as text. */
+#define PMAP__HERE __FILE__ ":" PMAP__TEXT(__LINE__)
+#define PMAP__TEXT(x) PMAP__TEXT_(x)
+#define PMAP__TEXT_(x) #x
+
 #define PMAP__CAT(a, b) PMAP__CAT_(a, b)
 #define PMAP__CAT_(a, b) a##b
 #define PMAP__COUNT(...) PMAP__COUNT_(__VA_ARGS__, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0)
@@ -76,36 +81,37 @@
 #define PMAP__GIVE_ITEM_7(a, i) PMAP__GIVE_7((a)[i])
 #define PMAP__GIVE_ITEM_8(a, i) PMAP__GIVE_8((a)[i])
 
-/* The pieces. OUT is the type of a pointer to a result, STATEMENT runs item i of a into r. */
+/* The pieces. OUT is the type of a pointer to a result, STATEMENT runs item pmap__i of pmap__a into pmap__r: names that
+ * no task has. */
 #define PMAP__STRUCTS(f, OUT, FIELDS) \
     struct f##_args { FIELDS };       \
     struct f##_call { OUT out; FIELDS PMAP__APPLY_OPTIONS };
 
 #define PMAP__RUN(f, ITEM, RESULT, STATEMENT)                                                    \
-    static void f##__run(size_t n, const void *args, void *results, size_t *at)                  \
+    static void f##__run(size_t pmap__n, const void *pmap__args, void *pmap__results, size_t *pmap__at) \
     {                                                                                            \
-        ITEM const *a = args;                                                                    \
-        RESULT *r = results;                                                                     \
-        (void)a;                                                                                 \
-        (void)r;                                                                                 \
-        for (size_t i = 0; i < n; i++) {                                                         \
-            *at = i;                                                                             \
+        ITEM const *pmap__a = pmap__args;                                                        \
+        RESULT *pmap__r = pmap__results;                                                         \
+        (void)pmap__a;                                                                           \
+        (void)pmap__r;                                                                           \
+        for (size_t pmap__i = 0; pmap__i < pmap__n; pmap__i++) {                                 \
+            *pmap__at = pmap__i;                                                                 \
             STATEMENT;                                                                           \
         }                                                                                        \
     }
 
 #define PMAP__REGISTER(f, SIGNATURE, N, BLOCK, ARGS_SIZE, RESULT_SIZE)                            \
-    static struct pmap_task f##_task = {.name = #f, .signature = SIGNATURE, .arguments = N, .block = BLOCK, \
+    static struct pmap_task f##_task = {.name = #f, .signature = SIGNATURE, .where = __FILE__, .arguments = N, .block = BLOCK, \
                                         .args_size = ARGS_SIZE, .result_size = RESULT_SIZE, .run = f##__run}; \
     __attribute__((constructor)) static void f##__register(void) { pmap_task_register(&f##_task); }
 
 #define PMAP__APPLY(f, ARGS, ARGS_POINTER)                                                             \
-    __attribute__((unused)) static enum pmap_status f##__apply(struct pmap_pool *pool, struct f##_call call) \
+    __attribute__((unused)) static enum pmap_status f##__apply(struct pmap_pool *pmap__pool, struct f##_call pmap__call) \
     {                                                                                                  \
         ARGS                                                                                           \
-        return pmap_apply_with(pool, &f##_task, ARGS_POINTER, call.out,                                \
+        return pmap_apply_with(pmap__pool, &f##_task, ARGS_POINTER, pmap__call.out,                              \
                                &(struct pmap_apply_options){.size = sizeof(struct pmap_apply_options), \
-                                                            .error = call.error});                     \
+                                                            .error = pmap__call.error});                     \
     }                                                                                                  \
     struct f##_call /* takes the semicolon that ends the declaration */
 
@@ -113,7 +119,7 @@
 #define PMAP_TASK(...) PMAP__CAT(PMAP__TASK_, PMAP__COUNT(__VA_ARGS__))(__VA_ARGS__)
 #define PMAP__TASK_2(f, R)                                              \
     struct f##_call { R *out; PMAP__APPLY_OPTIONS };                    \
-    PMAP__RUN(f, char, R, r[i] = f())                                   \
+    PMAP__RUN(f, char, R, pmap__r[pmap__i] = f())                                   \
     PMAP__REGISTER(f, #R " (void)", 0, false, 0, sizeof(R))             \
     PMAP__APPLY(f, , NULL)
 #define PMAP__TASK_3(f, R, ...) PMAP__TASK_N(f, R, 1, __VA_ARGS__)
@@ -126,9 +132,9 @@
 #define PMAP__TASK_10(f, R, ...) PMAP__TASK_N(f, R, 8, __VA_ARGS__)
 #define PMAP__TASK_N(f, R, N, ...)                                                                      \
     PMAP__STRUCTS(f, R *, PMAP__FIELDS_##N(__VA_ARGS__))                                                \
-    PMAP__RUN(f, PMAP__ITEM_##N(f, __VA_ARGS__), R, r[i] = f(PMAP__GIVE_ITEM_##N(a, i)))                \
+    PMAP__RUN(f, PMAP__ITEM_##N(f, __VA_ARGS__), R, pmap__r[pmap__i] = f(PMAP__GIVE_ITEM_##N(pmap__a, pmap__i)))                \
     PMAP__REGISTER(f, #R " (" #__VA_ARGS__ ")", N, false, sizeof(PMAP__ITEM_##N(f, __VA_ARGS__)), sizeof(R)) \
-    PMAP__APPLY(f, struct f##_args args = {PMAP__GIVE_##N(call)};, &args)
+    PMAP__APPLY(f, struct f##_args pmap__args = {PMAP__GIVE_##N(pmap__call)};, &pmap__args)
 
 /* PMAP_ACTION likewise, without a result type. */
 #define PMAP_ACTION(...) PMAP__CAT(PMAP__ACTION_, PMAP__COUNT(__VA_ARGS__))(__VA_ARGS__)
@@ -147,20 +153,20 @@
 #define PMAP__ACTION_9(f, ...) PMAP__ACTION_N(f, 8, __VA_ARGS__)
 #define PMAP__ACTION_N(f, N, ...)                                                                        \
     PMAP__STRUCTS(f, void *, PMAP__FIELDS_##N(__VA_ARGS__))                                              \
-    PMAP__RUN(f, PMAP__ITEM_##N(f, __VA_ARGS__), char, f(PMAP__GIVE_ITEM_##N(a, i)))                     \
+    PMAP__RUN(f, PMAP__ITEM_##N(f, __VA_ARGS__), char, f(PMAP__GIVE_ITEM_##N(pmap__a, pmap__i)))                     \
     PMAP__REGISTER(f, "void (" #__VA_ARGS__ ")", N, false, sizeof(PMAP__ITEM_##N(f, __VA_ARGS__)), 0)    \
-    PMAP__APPLY(f, struct f##_args args = {PMAP__GIVE_##N(call)};, &args)
+    PMAP__APPLY(f, struct f##_args pmap__args = {PMAP__GIVE_##N(pmap__call)};, &pmap__args)
 
 /* A block task is called once for a run of items. */
 #define PMAP_BLOCK_TASK(f, R, T)                                                                 \
     PMAP__STRUCTS(f, R *, T _1;)                                                                 \
-    static void f##__run(size_t n, const void *args, void *results, size_t *at)                  \
+    static void f##__run(size_t pmap__n, const void *pmap__args, void *pmap__results, size_t *pmap__at) \
     {                                                                                            \
-        *at = 0;                                                                                 \
-        f(n, args, results);                                                                     \
+        *pmap__at = 0;                                                                           \
+        f(pmap__n, pmap__args, pmap__results);                                                   \
     }                                                                                            \
     PMAP__REGISTER(f, #R "[] (" #T "[])", 1, true, sizeof(T), sizeof(R))                         \
-    PMAP__APPLY(f, struct f##_args args = {call._1};, &args)
+    PMAP__APPLY(f, struct f##_args pmap__args = {pmap__call._1};, &pmap__args)
 
 #endif
 #endif

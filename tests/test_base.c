@@ -10,9 +10,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/patience.h"
-#include "base/thread.h"
 
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -72,6 +70,26 @@ static void cpus_are_shared_fairly(void)
     check_shares((const char *[]){"1111", "0011", NULL}, 0, (int[]){3, 1});
     check_shares((const char *[]){"11111111", "11111111", NULL}, 3, (int[]){2, 1});
     check_shares((const char *[]){"1111", NULL}, 2, (int[]){2});
+}
+
+/* All CPUs of a node are used when ranks share them unbound, whatever their numbers. */
+static void no_cpu_is_lost_between_ranks(void)
+{
+    static const struct { int ranks, cpus; } nodes[] = {{8, 64}, {16, 128}, {32, 128}, {40, 128}, {7, 128}, {32, 256}, {3, 4}};
+    struct pmap__cpus *all = test_array(64, sizeof *all);
+
+    for (size_t k = 0; k < sizeof nodes / sizeof *nodes; k++) {
+        int threads = 0;
+        for (int r = 0; r < nodes[k].ranks; r++) {
+            all[r] = (struct pmap__cpus){0};
+            for (int c = 0; c < nodes[k].cpus; c++)
+                all[r].mask[c / 64] |= UINT64_C(1) << c % 64;
+        }
+        for (int r = 0; r < nodes[k].ranks; r++)
+            threads += pmap__cpus_share(all, nodes[k].ranks, r);
+        CHECK_SAYING(threads == nodes[k].cpus, "%d ranks on %d CPUs run %d threads", nodes[k].ranks, nodes[k].cpus, threads);
+    }
+    free(all);
 }
 
 static void this_process_may_use_some_cpu(void)
@@ -167,29 +185,6 @@ static void no_ring_is_lost_between_two_threads(void)
     pmap__bell_fini(&game.pong);
 }
 
-/* ---- Threads ---- */
-
-static void *look_at_signals(void *argument)
-{
-    pthread_sigmask(SIG_BLOCK, NULL, argument);
-    return NULL;
-}
-
-static void own_threads_leave_the_programs_signals_alone(void)
-{
-    pthread_t thread;
-    sigset_t theirs, ours;
-
-    sigemptyset(&theirs);
-    if (!CHECK(pmap__thread_start(&thread, look_at_signals, &theirs)))
-        return;
-    pthread_join(thread, NULL);
-    CHECK(sigismember(&theirs, SIGTERM) && sigismember(&theirs, SIGALRM) && sigismember(&theirs, SIGUSR1));
-    CHECK(!sigismember(&theirs, SIGSEGV));
-    pthread_sigmask(SIG_BLOCK, NULL, &ours);
-    CHECK(!sigismember(&ours, SIGTERM));
-}
-
 /* ---- Errors ---- */
 
 static void long_texts_are_cut(void)
@@ -208,12 +203,12 @@ static void long_texts_are_cut(void)
 static const struct test tests[] = {TEST(products_that_do_not_fit_are_refused),
                                     TEST(buffers_grow_and_are_aligned),
                                     TEST(cpus_are_shared_fairly),
+                                    TEST(no_cpu_is_lost_between_ranks),
                                     TEST(this_process_may_use_some_cpu),
                                     TEST(environment_says_how_many_threads),
                                     TEST(patience_spins_then_yields_then_naps_longer_and_longer),
                                     TEST(bell_keeps_a_ring_for_the_next_wait),
                                     TEST(no_ring_is_lost_between_two_threads),
-                                    TEST(own_threads_leave_the_programs_signals_alone),
                                     TEST(long_texts_are_cut),
                                     {NULL, NULL}};
 

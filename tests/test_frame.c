@@ -6,7 +6,6 @@
 #include "harness.h"
 #include "wire/frame.h"
 
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,7 +37,7 @@ static struct pmap__frame sample(enum pmap__frame_kind kind)
     if (kind == PMAP__RESULT || kind == PMAP__REFUSAL)
         f.error = sample_error();
     if (kind == PMAP__BYE)
-        f.refused = 3;
+        f.refused = 2, f.where[0] = 77, f.where[1] = UINT64_MAX;
     return f;
 }
 
@@ -58,7 +57,7 @@ static void frames_survive_their_way_through_bytes(void)
             continue;
         CHECK(g.kind == f.kind && g.ticket == f.ticket && g.begin == f.begin && g.n == f.n && g.grain == f.grain &&
               g.task == f.task && g.args_size == f.args_size && g.result_size == f.result_size && g.busy == f.busy &&
-              g.failed == f.failed && g.refused == f.refused);
+              g.failed == f.failed && g.refused == f.refused && g.where[0] == f.where[0] && g.where[1] == f.where[1]);
         CHECK(same_error(&g.error, &f.error));
     }
 }
@@ -79,8 +78,8 @@ static void longest_frame_fits(void)
 static void bytes_are_little_endian_and_fixed(void)
 {
     unsigned char head[PMAP__HEAD_MAX];
-    static const unsigned char expected[] = {1, 0, 4, 0, 3, 0, 0, 0, 0, 0, 0, 0};
-    struct pmap__frame f = sample(PMAP__BYE);
+    static const unsigned char expected[] = {1, 0, 4, 0, 1, 0, 8, 7, 6, 5, 4, 3, 2, 1};
+    struct pmap__frame f = {.kind = PMAP__BYE, .refused = 1, .where = {UINT64_C(0x0102030405060708)}};
     CHECK_INT(pmap__frame_encode(&f, head), sizeof expected);
     CHECK(memcmp(head, expected, sizeof expected) == 0);
 }
@@ -151,9 +150,17 @@ static void fields_out_of_range_are_refused_by_name(void)
     f = sample(PMAP__REFUSAL);
     f.error.status = PMAP_OK;
     refused(f, "error.status");
-    f = sample(PMAP__BYE);
-    f.refused = (uint64_t)INT_MAX + 1;
-    refused(f, "refused");
+}
+
+static void too_many_refusals_are_refused_by_name(void)
+{
+    unsigned char head[PMAP__HEAD_MAX];
+    struct pmap_error error;
+    struct pmap__frame f = sample(PMAP__BYE);
+    size_t size = pmap__frame_encode(&f, head);
+    head[4] = PMAP__REFUSED_MAX + 1;
+    CHECK_STATUS(decode_copy(head, size, &error), PMAP_EMISMATCH);
+    CHECK_NAMES(error.text, "refused");
 }
 
 static void other_versions_and_kinds_are_refused_by_name(void)
@@ -209,6 +216,7 @@ static const struct test tests[] = {TEST(frames_survive_their_way_through_bytes)
                                     TEST(cut_frames_are_refused),
                                     TEST(longer_frames_are_refused),
                                     TEST(fields_out_of_range_are_refused_by_name),
+                                    TEST(too_many_refusals_are_refused_by_name),
                                     TEST(other_versions_and_kinds_are_refused_by_name),
                                     TEST(random_changes_never_do_harm),
                                     TEST(errors_alone_survive_too),

@@ -17,6 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define HERE UINT64_C(42) /* a line of the program */
+
 /* ---- A receiver that keeps what comes ---- */
 
 struct got {
@@ -239,7 +241,7 @@ static void *run_rank(void *argument)
     rank->wrong = rank->run(rank->port, in);
     forget(in);
     free(in);
-    rank->port->ops->close(rank->port, 0);
+    rank->port->ops->close(rank->port, &(struct pmap__refusals){0});
     return NULL;
 }
 
@@ -267,7 +269,7 @@ static void on_mpi(behaviour *run)
     struct rank rank = {.run = run};
     if (pmap__mpi_state() == PMAP__MPI_LAUNCHED)
         CHECK_STATUS(pmap__mpi_init(NULL), PMAP_OK);
-    if (!CHECK_STATUS(pmap__mpi_open(NULL, &rank.port, NULL), PMAP_OK))
+    if (!CHECK_STATUS(pmap__mpi_open(NULL, HERE, &rank.port, NULL), PMAP_OK))
         return;
     run_rank(&rank);
     CHECK_SAYING(rank.wrong == NULL, "%s", rank.wrong);
@@ -298,15 +300,18 @@ static void port_over_the_same_ranks_is_busy(void)
         test_skip("loopback ports do not know of each other");
         return;
     }
-    if (!CHECK_STATUS(pmap__mpi_open(NULL, &first, &error), PMAP_OK))
+    if (!CHECK_STATUS(pmap__mpi_open(NULL, HERE, &first, &error), PMAP_OK))
         return;
-    CHECK_STATUS(pmap__mpi_open(NULL, &second, &error), PMAP_EBUSY);
-    CHECK_INT(first->refused, 1);
-    first->ops->close(first, 2); /* as if the root had refused two */
-    CHECK_STATUS(pmap__mpi_open(NULL, &second, &error), PMAP_EBUSY);
-    CHECK_STATUS(pmap__mpi_open(NULL, &second, &error), PMAP_EBUSY);
-    if (CHECK_STATUS(pmap__mpi_open(NULL, &second, &error), PMAP_OK))
-        second->ops->close(second, 0);
+    CHECK_STATUS(pmap__mpi_open(NULL, HERE, &second, &error), PMAP_EBUSY);
+    CHECK(first->refused.n == 1 && first->refused.where[0] == HERE);
+    /* As if the root had refused one from here and one from elsewhere. */
+    first->ops->close(first, &(struct pmap__refusals){.n = 2, .where = {HERE, HERE + 1}});
+    CHECK_STATUS(pmap__mpi_open(NULL, HERE, &second, &error), PMAP_EBUSY);
+    if (CHECK_STATUS(pmap__mpi_open(NULL, HERE, &second, &error), PMAP_OK))
+        second->ops->close(second, &(struct pmap__refusals){0});
+    /* That pool's end has brought a newer list, an empty one. */
+    if (CHECK_STATUS(pmap__mpi_open(NULL, HERE + 1, &second, &error), PMAP_OK))
+        second->ops->close(second, &(struct pmap__refusals){0});
 }
 
 static void mpi_can_be_finalized_after_all_ports(void)

@@ -3,10 +3,12 @@
 #include "api/api.h"
 
 #include "base/error.h"
+#include "base/hash.h"
 #include "engine/item.h"
 #include "engine/open.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* The verdict on what the caller wants; it goes into the wish, for other ranks may have to hear of it. */
 static void check(const char *call, const struct pmap_create_options *o, struct pmap__wish *wish)
@@ -22,7 +24,8 @@ static enum pmap_status create(const char *call, const struct pmap_create_option
                                struct pmap_error *error)
 {
     struct pmap__wish wish = {.threads = o->threads, .root = root ? *root : o->root, .dedicated = o->dedicated_root,
-                              .comm = comm};
+                              .comm = comm,
+                              .where = o->where ? pmap__hash(PMAP__HASH_BEGIN, o->where, strlen(o->where)) : 0};
     struct pmap_pool *pool;
 
     if (o->pool)

@@ -88,8 +88,8 @@ void pmap__cpus_mine(struct pmap__cpus *cpus)
 
 int pmap__cpus_share(const struct pmap__cpus all[], int n, int me)
 {
-    /* In sixtieths of a CPU thirds, quarters and fifths are exact, which covers what launchers do. */
-    enum { PARTS = 60 };
+    /* Fixed point: a CPU is PARTS; what is lost by cutting is far below half of one and rounded away. */
+    const long long PARTS = 1LL << 32;
     long long mine = 0;
     int same = 0, before = 0; /* ranks with my very mask, and those of them below me */
 
@@ -107,7 +107,7 @@ int pmap__cpus_share(const struct pmap__cpus all[], int n, int me)
             before += rank < me;
         }
     /* Together the ranks with my mask have same * mine; the whole CPUs of that are dealt out one by one. */
-    long long whole = same * mine / PARTS;
+    long long whole = (same * mine + PARTS / 2) / PARTS;
     if (all[me].quota > 0 && (long long)all[me].quota < whole)
         whole = (long long)all[me].quota;
     long long share = whole / same + (before < whole % same);

@@ -109,6 +109,8 @@ enum pmap_status pmap__agree_on_program(struct pmap__port *port, int root, bool 
     if (status == PMAP_OK && first.root != mine.root)
         status = pmap__error_set(error, PMAP_EINVAL, "pmap_create: root is %d on rank %d but %d on rank 0", root,
                                  port->rank, (int)first.root);
+    if (status == PMAP_OK)
+        status = pmap__tasks_unique(error);
     status = pmap__agree(port, status, error);
     if (status == PMAP_OK)
         status = compare_tasks(port, first.tasks != mine.tasks, error);

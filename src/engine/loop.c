@@ -74,6 +74,7 @@ static struct {
     int users;                           /* holds: the thread is needed */
     struct pmap__loop *new_loops;
     struct call *calls;
+    bool in_call;                        /* the thread is in a call, which may wait for other ranks */
     struct pmap__loop *loops;            /* all that are added and not finished; the thread's own but at exit */
 } progress = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
@@ -95,8 +96,12 @@ static bool take_orders(bool *happened)
     while (calls) {
         struct call *call = calls;
         calls = call->next;
+        pthread_mutex_lock(&progress.lock);
+        progress.in_call = true;
+        pthread_mutex_unlock(&progress.lock);
         call->function(call->argument);
         pthread_mutex_lock(&progress.lock);
+        progress.in_call = false;
         call->done = true; /* its memory is the caller's, who may go on as soon as we unlock */
         pthread_cond_broadcast(&progress.changed);
         pthread_mutex_unlock(&progress.lock);
@@ -239,23 +244,35 @@ enum pmap_status pmap__progress_call(void (*function)(void *argument), void *arg
 
 /* ---- The end of the process ---- */
 
-/* The root forgot to destroy a pool, or a task called exit(). The first is mended with a warning; after the second the
- * other ranks would wait for ever, so they are ended. Runs on whichever thread called exit(). */
-static void abandon_all(void)
+/* End all ranks: they would wait for this one for ever. Under the lock. */
+static void abort_all(const char *why)
 {
-    bool in_task = pmap__item_running(NULL, NULL) || pthread_equal(pthread_self(), progress.thread);
+    pmap__warn("%s: ending all ranks", why);
+    pmap__mpi_abort(EXIT_FAILURE);
+}
 
-    pthread_mutex_lock(&progress.lock);
-    for (struct pmap__loop *loop = progress.loops; loop; loop = loop->next) {
-        if (in_task || loop->abandon == NULL) {
-            pmap__warn("a task called exit(): ending all ranks");
-            pmap__mpi_abort(EXIT_FAILURE);
-            _exit(EXIT_FAILURE);
-        }
+static void abandon(struct pmap__loop *loops)
+{
+    for (struct pmap__loop *loop = loops; loop; loop = loop->next) {
+        if (loop->abandon == NULL)
+            abort_all("exit() on a rank that serves a pool");
         pmap__warn("the program exits without pmap_destroy: ending its pool");
         loop->abandon(loop);
     }
-    while (progress.loops)
+}
+
+/* The root forgot to destroy a pool: that is mended with a warning. Or a task called exit(), or somebody did (OpenMP does,
+ * if it cannot start its threads) while a pool was being created or served. Runs on whichever thread called exit(). */
+static void abandon_all(void)
+{
+    pthread_mutex_lock(&progress.lock);
+    if (pmap__item_running(NULL, NULL) || pthread_equal(pthread_self(), progress.thread))
+        abort_all("a task called exit()");
+    if (progress.in_call || progress.calls)
+        abort_all("exit() while a pool was being created or ended");
+    abandon(progress.loops);
+    abandon(progress.new_loops);
+    while (progress.loops || progress.new_loops)
         pthread_cond_wait(&progress.changed, &progress.lock);
     pthread_mutex_unlock(&progress.lock);
 }

@@ -164,7 +164,7 @@ done:
     unbuild(e);
     /* After a failed transport nobody would come to the collective close. */
     if (e->port && e->status != PMAP_EMPI)
-        e->port->ops->close(e->port, 0);
+        e->port->ops->close(e->port, &(struct pmap__refusals){0});
 }
 
 /* ---- Going to work ---- */
@@ -177,7 +177,7 @@ static enum pmap_status go(struct entry *e, struct pmap__root **root, struct pma
         pmap__root_start(e->root, e->all_threads);
         *root = e->root;
     } else if (status == PMAP_OK) {
-        status = pmap__server_run(e->server, &e->error);
+        pmap__server_run(e->server);
     }
     if (status != PMAP_OK)
         *error = e->error;
@@ -211,7 +211,7 @@ static void connect_mpi(void *argument)
 
     /* Where the communicator itself is wrong, all its ranks see it by themselves. */
     if (status == PMAP_OK && size > 1)
-        status = pmap__mpi_open(e->wish->comm, &e->port, &error);
+        status = pmap__mpi_open(e->wish->comm, e->wish->where, &e->port, &error);
     if (status == PMAP_OK) {
         /* Where the program owns MPI a rank that serves uses the thread that is captive here. So does the root, inside
          * pmap calls, unless MPI lets the progress thread work while its caller goes on. */

@@ -12,6 +12,7 @@ struct pmap__wish {
     int threads;      /* 0: a fair share */
     int root;
     bool dedicated;   /* the root runs no items, if there are other ranks */
+    uint64_t where;   /* a hash of the line of the program that asks */
     const void *comm; /* points to the program's MPI_Comm; NULL: all ranks of the launcher, if there is one */
     enum pmap_status status; /* PMAP_OK, or the caller's verdict on its own arguments, with the text in error: */
     struct pmap_error error; /* other ranks may have to be told */

@@ -3,6 +3,7 @@
 #include "engine/registry.h"
 
 #include "base/error.h"
+#include "base/hash.h"
 
 #include <inttypes.h>
 #include <pthread.h>
@@ -13,24 +14,15 @@
 static struct {
     pthread_mutex_t lock;
     struct pmap_task *first;
+    const struct pmap_task *twice; /* a task whose id another file has registered before; NULL: there is none */
 } registry = {.lock = PTHREAD_MUTEX_INITIALIZER};
-
-/* FNV-1a, 64 bits: http://www.isthe.com/chongo/tech/comp/fnv/ */
-#define HASH_BEGIN UINT64_C(14695981039346656037)
-static uint64_t hash(uint64_t h, const void *bytes, size_t size)
-{
-    const unsigned char *b = bytes;
-    for (size_t i = 0; i < size; i++)
-        h = (h ^ b[i]) * UINT64_C(1099511628211);
-    return h;
-}
 
 static uint64_t identify(const struct pmap_task *task)
 {
     uint64_t numbers[] = {task->arguments, task->block, task->args_size, task->result_size};
-    uint64_t h = hash(HASH_BEGIN, task->name, strlen(task->name) + 1);
-    h = hash(h, task->signature, strlen(task->signature) + 1);
-    return hash(h, numbers, sizeof numbers);
+    uint64_t h = pmap__hash(PMAP__HASH_BEGIN, task->name, strlen(task->name) + 1);
+    h = pmap__hash(h, task->signature, strlen(task->signature) + 1);
+    return pmap__hash(h, numbers, sizeof numbers);
 }
 
 static struct pmap_task *find(uint64_t id)
@@ -47,9 +39,12 @@ void pmap_task_register(struct pmap_task *task)
 
     pthread_mutex_lock(&registry.lock);
     /* A declaration in a header comes once from each file; one of them is enough, the others only need the id. */
-    if (find(id) == NULL) {
+    const struct pmap_task *before = find(id);
+    if (before == NULL) {
         task->next = registry.first;
         registry.first = task;
+    } else if (before->where && task->where && strcmp(before->where, task->where) != 0) {
+        registry.twice = task;
     }
     task->id = id;
     pthread_mutex_unlock(&registry.lock);
@@ -63,12 +58,24 @@ const struct pmap_task *pmap__task_find(uint64_t id)
     return task;
 }
 
+enum pmap_status pmap__tasks_unique(struct pmap_error *error)
+{
+    pthread_mutex_lock(&registry.lock);
+    const struct pmap_task *twice = registry.twice, *before = twice ? find(twice->id) : NULL;
+    pthread_mutex_unlock(&registry.lock);
+    if (before == NULL)
+        return PMAP_OK;
+    return pmap__error_set(error, PMAP_EINVAL,
+                           "pmap_create: %s and %s both declare a task %s, %s: ranks know tasks by name, so one of them "
+                           "needs another", before->where, twice->where, twice->name, twice->signature);
+}
+
 uint64_t pmap__tasks_fingerprint(void)
 {
     uint64_t sum = 0;
     pthread_mutex_lock(&registry.lock);
     for (struct pmap_task *task = registry.first; task; task = task->next)
-        sum += hash(HASH_BEGIN, &task->id, sizeof task->id); /* a sum: the order does not matter */
+        sum += pmap__hash(PMAP__HASH_BEGIN, &task->id, sizeof task->id); /* a sum: the order does not matter */
     pthread_mutex_unlock(&registry.lock);
     return sum;
 }

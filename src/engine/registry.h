@@ -12,6 +12,10 @@
 
 #include <pmap.h>
 
+/* Do two files of this program declare different tasks with one name and the same types? Ranks could not tell them apart:
+ * PMAP_EINVAL, with a text that names both files; else PMAP_OK. */
+enum pmap_status pmap__tasks_unique(struct pmap_error *error);
+
 /* NULL if this process has no such task. Any thread. */
 const struct pmap_task *pmap__task_find(uint64_t id);
 

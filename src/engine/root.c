@@ -10,7 +10,8 @@
  *
  * While threads of the root are idle, as many items are left to them as there are: a message costs more than they do.
  *
- * If the transport fails, every chunk that is away is lost and reported so, and the root goes on with its own threads.
+ * If the transport fails the MPI job is ended with a text: MPI may still hold the caller's arrays then, and the other
+ * ranks wait for a root that they cannot reach.
  */
 #include "engine/root.h"
 
@@ -20,6 +21,7 @@
 #include "engine/ticket.h"
 #include "wire/frame.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,8 +56,6 @@ struct pmap__root {
     uint64_t handled, moved; /* messages and bytes of bodies in this step, to measure that */
     size_t chunks_away;      /* that are not answered */
     uint64_t supplied_ns;    /* how long the work that a rank was last allowed to hold will last it; 0: unknown */
-    bool lost;               /* the transport has failed */
-    struct pmap_error loss;
     bool offer_around;       /* ranks that hold nothing may want a chunk: a job is new, or at the head of the list */
     bool said_bye;
 };
@@ -112,17 +112,6 @@ static void fail_items(struct pmap__job *job, size_t begin, size_t n, const stru
     pmap__failures_add(&job->failures, &error, n);
 }
 
-/* Nobody will run what is left of this job. */
-static void fail_rest(struct pmap__root *root, struct pmap__job *job, const struct pmap_error *why)
-{
-    size_t begin, end;
-    if (pmap__work_take(&job->work, job->work.n, &begin, &end))
-        fail_items(job, begin, end - begin, why);
-    if (job->listed)
-        unlist(root, job);
-    settle(root, job);
-}
-
 /* ---- Chunks that are away ---- */
 
 static struct pmap__ticket *take_ticket(struct pmap__root *root, struct pmap__job *job, int rank, size_t begin, size_t n)
@@ -161,35 +150,6 @@ static void ticket_settle(struct pmap__root *root, struct pmap__ticket *ticket)
 }
 
 /* ---- Handing out ---- */
-
-/* The transport is of no use any more: whatever is away is lost. */
-static void lose(struct pmap__root *root, const struct pmap_error *why)
-{
-    if (root->lost)
-        return;
-    root->lost = true;
-    root->loss = *why;
-    for (uint64_t i = 0; i < root->tickets.count; i++) {
-        struct pmap__ticket *ticket = root->tickets.all[i];
-        if (ticket->job == NULL)
-            continue;
-        if (!ticket->answered) {
-            fail_items(ticket->job, ticket->begin, ticket->n, why);
-            ticket_answered(root, ticket);
-        }
-        ticket->sent = true;
-        ticket_settle(root, ticket);
-    }
-    while (root->team == NULL && root->open)
-        fail_rest(root, root->open, why);
-}
-
-static void lose_for(struct pmap__root *root, enum pmap_status status, const char *what)
-{
-    struct pmap_error error;
-    pmap__error_set(&error, status, "pmap: %s; the ranks of this pool cannot be reached any more", what);
-    lose(root, &error);
-}
 
 /* What all workers together do per time, as far as it is measured; those that are not count as the others' mean. */
 static uint64_t all_rates(struct pmap__root *root, struct pmap__job *job, uint64_t *local)
@@ -269,7 +229,7 @@ static void send_chunk(struct pmap__root *root, struct pmap__job *job, int rank,
     if (status == PMAP_ENOMEM)
         withdraw_ticket(root, ticket);
     else if (status != PMAP_OK)
-        lose_for(root, status, "a chunk could not be sent");
+        root->port->ops->abort(root->port, "pmap: a chunk could not be sent");
 }
 
 /* May this rank hold another chunk of the job? */
@@ -295,7 +255,7 @@ static bool offer(struct pmap__root *root, int rank)
 {
     size_t begin, end;
 
-    if (root->lost || root->peers[rank].threads == 0)
+    if (root->peers[rank].threads == 0)
         return false;
     struct pmap__job *job = first_open(root);
     if (job == NULL)
@@ -363,7 +323,7 @@ static void *land(void *owner, int from, const unsigned char *head, size_t head_
     struct pmap__root *root = owner;
     struct pmap__frame frame;
     struct pmap_error error;
-    struct pmap__ticket *ticket = root->lost ? NULL : read_answer(root, from, head, head_size, size, &frame, &error);
+    struct pmap__ticket *ticket = read_answer(root, from, head, head_size, size, &frame, &error);
     return ticket ? ticket->job->results + result_size(ticket->job, ticket->begin) : NULL;
 }
 
@@ -371,8 +331,8 @@ static void refused(struct pmap__job *job, const struct pmap__ticket *ticket, co
 {
     struct pmap_error error = frame->error;
     if (error.status == PMAP_EINVAL)
-        pmap__error_set(&error, PMAP_EINVAL, "pmap: rank %d does not know task %s: every rank must register it before "
-                        "pmap_create", ticket->rank, job->task->name);
+        snprintf(error.text, sizeof error.text, "pmap: %s (rank %d) does not know task %s: every rank must register it "
+                 "before pmap_create", error.host, ticket->rank, job->task->name);
     fail_items(job, ticket->begin, ticket->n, &error);
 }
 
@@ -383,11 +343,9 @@ static void arrived(void *owner, int from, const unsigned char *head, size_t hea
     struct pmap_error error;
     (void)body;
 
-    if (root->lost)
-        return;
     struct pmap__ticket *ticket = read_answer(root, from, head, head_size, size, &frame, &error);
     if (ticket == NULL) {
-        lose(root, &error);
+        root->port->ops->abort(root->port, error.text);
         return;
     }
     struct pmap__job *job = ticket->job;
@@ -409,8 +367,6 @@ static void sent(void *owner, void *token)
 {
     struct pmap__root *root = owner;
     struct pmap__ticket *ticket = token;
-    if (root->lost)
-        return;
     ticket->sent = true;
     ticket_settle(root, ticket);
 }
@@ -424,8 +380,8 @@ static void tell(struct pmap__root *root, struct pmap__note *note)
     *root->inbox_last = note;
     root->inbox_last = &note->next;
     atomic_store(&root->mail, true);
+    pmap__bell_ring(root->loop.bell); /* under the lock: after it the root may be gone with the job */
     pthread_mutex_unlock(&root->lock);
-    pmap__bell_ring(root->loop.bell);
 }
 
 static void local_finished(struct pmap__work *work)
@@ -445,13 +401,11 @@ static void open_job(struct pmap__root *root, struct pmap__job *job)
         job->ranks = calloc((size_t)root->ranks, sizeof *job->ranks);
         if (job->ranks == NULL) {
             pmap__error_set(&error, PMAP_ENOMEM, "pmap: no memory for the state of %d ranks", root->ranks);
-            fail_rest(root, job, &error);
+            fail_items(job, 0, job->work.n, &error);
+            atomic_store(&job->work.next, job->work.n);
+            settle(root, job);
             return;
         }
-    }
-    if (root->lost && root->team == NULL) {
-        fail_rest(root, job, &root->loss);
-        return;
     }
     job->next = NULL;
     job->listed = true;
@@ -491,7 +445,9 @@ static bool read_inbox(struct pmap__root *root)
 static bool say_bye(struct pmap__root *root)
 {
     unsigned char head[PMAP__HEAD_MAX];
-    struct pmap__frame frame = {.kind = PMAP__BYE, .refused = (uint64_t)root->port->refused};
+    const struct pmap__refusals *refused = &root->port->refused;
+    struct pmap__frame frame = {.kind = PMAP__BYE, .refused = refused->n};
+    memcpy(frame.where, refused->where, sizeof refused->where);
     size_t head_size = pmap__frame_encode(&frame, head);
 
     for (int rank = 0; rank < root->ranks; rank++)
@@ -504,16 +460,15 @@ static bool say_bye(struct pmap__root *root)
 /* Everything is done and the pool shall end: tell the ranks, and let go of the port once they have been told. */
 static void close_up(struct pmap__root *root)
 {
-    if (root->port && !root->lost && !root->said_bye) {
+    if (root->port && !root->said_bye) {
         root->said_bye = true;
         if (!say_bye(root))
-            lose_for(root, PMAP_EMPI, "the end of the pool could not be sent");
+            root->port->ops->abort(root->port, "pmap: the end of the pool could not be sent");
     }
-    if (root->port && !root->lost && root->port->ops->active(root->port))
+    if (root->port && root->port->ops->active(root->port))
         return;
-    /* A port that has failed is left as it is: to close it would be to wait for the others. */
-    if (root->port && !root->lost)
-        root->port->ops->close(root->port, 0);
+    if (root->port)
+        root->port->ops->close(root->port, &(struct pmap__refusals){0});
     root->port = NULL;
     root->loop.finished = true;
 }
@@ -527,7 +482,7 @@ static bool poll_port(struct pmap__root *root)
     receiver.owner = root;
     enum pmap_status status = root->port->ops->poll(root->port, &receiver, &events);
     if (status != PMAP_OK)
-        lose_for(root, status, "receiving failed");
+        root->port->ops->abort(root->port, "pmap: the root could not receive");
     return events > 0;
 }
 
@@ -562,7 +517,7 @@ static bool step(struct pmap__loop *loop)
     uint64_t since = root->port ? pmap__now() : 0;
     bool happened = read_inbox(root);
 
-    if (root->port && !root->lost)
+    if (root->port)
         happened |= poll_port(root);
     first_open(root);
     if (root->offer_around)

@@ -19,7 +19,9 @@
 #include "engine/registry.h"
 #include "wire/frame.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* The root keeps a rank supplied for a millisecond or more. */
 #define NAP (500 * PMAP__US)
@@ -46,18 +48,18 @@ struct pmap__server {
     struct chunk *spare;    /* ready for use */
     size_t held;            /* chunks in anybody's hands */
     bool bye;
-    int refused;            /* what the goodbye said */
-    enum pmap_status status; /* PMAP_OK, or why serving cannot go on, with the text in error */
-    struct pmap_error error;
+    struct pmap__refusals refused; /* what the goodbye said */
     const struct pmap_task *last_task; /* of the last chunk: the next is likely the same */
 
     _Atomic(struct chunk *) finished; /* a stack: any thread of the team adds, the loop takes all */
 };
 
-static void fail(struct pmap__server *server, enum pmap_status status, const char *what)
+/* This rank cannot go on, and the root would wait for it for ever: the end of the MPI job. */
+static void fail(struct pmap__server *server, const char *what)
 {
-    if (server->status == PMAP_OK)
-        server->status = pmap__error_set(&server->error, status, "pmap: rank %d: %s", server->place.rank, what);
+    char text[600];
+    snprintf(text, sizeof text, "pmap: %s (rank %d): %s", server->place.host, server->place.rank, what);
+    server->port->ops->abort(server->port, text);
 }
 
 /* ---- Chunks ---- */
@@ -134,7 +136,7 @@ static void send_frame(struct pmap__server *server, const struct pmap__frame *fr
     size_t head_size = pmap__frame_encode(frame, head);
     enum pmap_status status = server->port->ops->send(server->port, server->root, head, head_size, body, size, token);
     if (status != PMAP_OK)
-        fail(server, status, "an answer could not be sent");
+        fail(server, "an answer could not be sent");
 }
 
 static void send_result(struct chunk *chunk)
@@ -159,6 +161,7 @@ static void send_refusal(struct pmap__server *server, const struct pmap__frame *
         pmap__error_set(&answer.error, status, "pmap: no such task on rank %d", server->place.rank);
     answer.error.item = (size_t)f->begin;
     answer.error.rank = server->place.rank;
+    memcpy(answer.error.host, server->place.host, sizeof answer.error.host);
     send_frame(server, &answer, NULL, 0, NULL);
 }
 
@@ -264,14 +267,15 @@ static void arrived(void *owner, int from, const unsigned char *head, size_t hea
     struct pmap_error error;
 
     if (pmap__frame_decode(head, head_size, &f, &error) != PMAP_OK) {
-        fail(server, PMAP_EMISMATCH, error.text);
+        fail(server, error.text);
     } else if (f.kind == PMAP__CHUNK && from == server->root && size == f.n * f.args_size) {
         chunk_arrived(server, &f, body != NULL);
     } else if (f.kind == PMAP__BYE && from == server->root) {
         server->bye = true;
-        server->refused = (int)f.refused;
+        server->refused.n = f.refused;
+        memcpy(server->refused.where, f.where, sizeof f.where);
     } else {
-        fail(server, PMAP_EMISMATCH, "a message came that nobody should send");
+        fail(server, "a message came that nobody should send");
     }
 }
 
@@ -291,14 +295,13 @@ static bool step(struct pmap__loop *loop)
 
     enum pmap_status status = server->port->ops->poll(server->port, &receiver, &events);
     if (status != PMAP_OK)
-        fail(server, status, "receiving failed");
+        fail(server, status == PMAP_ENOMEM ? "no memory to receive a message" : "receiving failed");
     bool happened = events > 0;
     happened |= pmap__team_step(server->team);
     happened |= send_finished(server);
     /* While all threads compute nothing can come that they wait for, and what they finish rings. */
     loop->nap = pmap__team_busy(server->team) ? NAP : 0;
-    loop->finished = (server->bye && server->held == 0 && !server->port->ops->active(server->port)) ||
-                     server->status != PMAP_OK;
+    loop->finished = server->bye && server->held == 0 && !server->port->ops->active(server->port);
     return happened;
 }
 
@@ -343,16 +346,16 @@ void pmap__server_destroy(struct pmap__server *server)
 
 struct closing {
     struct pmap__port *port;
-    int refused;
+    struct pmap__refusals refused;
 };
 
 static void close_port(void *argument)
 {
     struct closing *c = argument;
-    c->port->ops->close(c->port, c->refused);
+    c->port->ops->close(c->port, &c->refused);
 }
 
-enum pmap_status pmap__server_run(struct pmap__server *server, struct pmap_error *error)
+void pmap__server_run(struct pmap__server *server)
 {
     struct closing closing = {.port = server->port};
 
@@ -363,14 +366,10 @@ enum pmap_status pmap__server_run(struct pmap__server *server, struct pmap_error
         pmap__loop_run(&server->loop, NULL);
     }
     closing.refused = server->refused;
-    enum pmap_status status = server->status;
-    if (status != PMAP_OK)
-        *error = server->error;
-    else if (server->by_progress)
+    if (server->by_progress)
         pmap__progress_call(close_port, &closing);
     else
         close_port(&closing);
     pmap__team_destroy(server->team);
     pmap__server_destroy(server);
-    return status;
 }

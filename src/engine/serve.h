@@ -18,8 +18,8 @@ struct pmap__server;
 enum pmap_status pmap__server_create(struct pmap__port *port, struct pmap__team *team, int root,
                                      const struct pmap__place *place, bool by_progress, struct pmap__server **server);
 
-/* Serve until the pool ends. Frees the server, closes the port, ends the team. PMAP_OK, or what went wrong on the way. */
-enum pmap_status pmap__server_run(struct pmap__server *server, struct pmap_error *error);
+/* Serve until the pool ends. Frees the server, closes the port, ends the team. */
+void pmap__server_run(struct pmap__server *server);
 
 /* Free a server that has not run; not the port and the team. NULL is fine. */
 void pmap__server_destroy(struct pmap__server *server);

@@ -11,6 +11,7 @@
 
 #include <limits.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -127,6 +128,13 @@ static bool active(const struct pmap__port *port)
     return atomic_load(&((const struct loopback_port *)port)->unreceipted) > 0;
 }
 
+static void abort_ranks(struct pmap__port *port, const char *text)
+{
+    (void)port;
+    fprintf(stderr, "%s\n", text);
+    abort();
+}
+
 /* ---- Collective calls ---- */
 
 static void show(struct loopback_port *p, const void *what)
@@ -213,7 +221,7 @@ static void hub_destroy(struct hub *hub)
     free(hub);
 }
 
-static void loopback_close(struct pmap__port *port, int refused)
+static void loopback_close(struct pmap__port *port, const struct pmap__refusals *refused)
 {
     struct hub *hub = mine(port)->hub;
     (void)refused;
@@ -226,6 +234,7 @@ static const struct pmap__transport transport_loopback = {
     .send = loopback_send,
     .poll = loopback_poll,
     .active = active,
+    .abort = abort_ranks,
     .broadcast = broadcast,
     .least = least,
     .gather = gather,

@@ -16,9 +16,12 @@
 #include "base/patience.h"
 
 #include <mpi.h>
+#include <pthread.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Below the eager limit of Open MPI's shared memory (4 KiB) with its own header. */
 #define ENVELOPE_MAX 4000
@@ -65,16 +68,17 @@ struct mpi_port {
     struct mpi_port *next;   /* the list of live ports */
 };
 
-/* What the process knows of MPI: touched only by the thread that may call MPI. */
+/* What the process knows of MPI. */
 static struct {
     bool ours;              /* pmap__mpi_init did it */
+    pthread_mutex_t lock;   /* of the rest, for programs with MPI_THREAD_MULTIPLE */
     struct mpi_port *ports; /* those that live */
     struct refusal {
-        MPI_Group group;    /* opens over these ranks are to be refused */
-        int count;
+        MPI_Group group;    /* opens over these ranks are to be refused, */
+        struct pmap__refusals lines; /* from these lines of the program */
         struct refusal *next;
     } *refusals;
-} mpi;
+} mpi = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static enum pmap_status failed(int code, const char *what, struct pmap_error *error)
 {
@@ -136,6 +140,8 @@ enum pmap_status pmap__mpi_init(struct pmap_error *error)
     int code = MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &level);
     if (code != MPI_SUCCESS)
         return failed(code, "MPI_Init_thread", error);
+    if (level < MPI_THREAD_FUNNELED)
+        return pmap__error_set(error, PMAP_EMPI, "pmap_create: this MPI does not allow threads (MPI_THREAD_FUNNELED)");
     mpi.ours = true;
     return PMAP_OK;
 }
@@ -159,6 +165,7 @@ void pmap__mpi_finalize(void)
 void pmap__mpi_abort(int code)
 {
     MPI_Abort(MPI_COMM_WORLD, code);
+    _exit(code);
 }
 
 /* ---- Waiting for a collective call, without burning a core while the others are not there yet ---- */
@@ -481,6 +488,13 @@ static bool active(const struct pmap__port *port)
     return p->out || p->in;
 }
 
+static void abort_ranks(struct pmap__port *port, const char *text)
+{
+    (void)port;
+    fprintf(stderr, "%s; ending all ranks\n", text);
+    pmap__mpi_abort(EXIT_FAILURE);
+}
+
 /* ---- Life ---- */
 
 static const struct pmap__transport transport_mpi;
@@ -499,66 +513,90 @@ enum pmap_status pmap__mpi_check(const void *comm, int *size, struct pmap_error 
     return PMAP_OK;
 }
 
-/* Does a live port of this process have the same ranks? */
+/* Does a live port of this process have the same ranks, in whatever order? Under the lock. */
 static struct mpi_port *find_live(MPI_Comm comm)
 {
     for (struct mpi_port *p = mpi.ports; p; p = p->next) {
         int result;
         MPI_Comm_compare(comm, p->comm, &result);
-        if (result == MPI_IDENT || result == MPI_CONGRUENT)
+        if (result != MPI_UNEQUAL)
             return p;
     }
     return NULL;
 }
 
-/* Has the root refused the open that the caller is about to make? Then take one off its count. */
-static bool refused_before(MPI_Comm comm)
+/* Take one line out of a list; false if it is not in it. */
+static bool forgive(struct pmap__refusals *lines, uint64_t where)
+{
+    for (int i = 0; i < lines->n; i++)
+        if (lines->where[i] == where) {
+            lines->where[i] = lines->where[--lines->n];
+            return true;
+        }
+    return false;
+}
+
+/* Has the root refused the open that the caller is about to make? Under the lock. */
+static bool refused_before(MPI_Comm comm, uint64_t where)
 {
     MPI_Group group;
     bool found = false;
 
     MPI_Comm_group(comm, &group);
-    for (struct refusal **at = &mpi.refusals; *at && !found; at = &(*at)->next) {
-        struct refusal *r = *at;
+    for (struct refusal *r = mpi.refusals; r && !found; r = r->next) {
         int result;
         MPI_Group_compare(group, r->group, &result);
-        if (result != MPI_IDENT)
-            continue;
-        found = true;
-        if (--r->count == 0) {
-            *at = r->next;
-            MPI_Group_free(&r->group);
-            free(r);
-            break;
-        }
+        found = result != MPI_UNEQUAL && forgive(&r->lines, where);
     }
     MPI_Group_free(&group);
     return found;
 }
 
-static void remember_refusals(MPI_Comm comm, int count)
+/* The lines that the root refused while this port lived. An older list for the same ranks is out of date. */
+static void remember_refusals(MPI_Comm comm, const struct pmap__refusals *lines)
 {
-    struct refusal *r = count > 0 ? malloc(sizeof *r) : NULL;
-    if (r == NULL)
-        return;
-    MPI_Comm_group(comm, &r->group);
-    r->count = count;
-    r->next = mpi.refusals;
-    mpi.refusals = r;
+    MPI_Group group;
+    struct refusal **at = &mpi.refusals;
+    int result = MPI_UNEQUAL;
+
+    MPI_Comm_group(comm, &group);
+    while (*at && (MPI_Group_compare(group, (*at)->group, &result), result == MPI_UNEQUAL))
+        at = &(*at)->next;
+    if (*at == NULL && lines->n > 0)
+        *at = calloc(1, sizeof **at); /* without memory a rank may wait for a root that will not come */
+    else if (*at)
+        MPI_Group_free(&(*at)->group);
+    if (*at) {
+        (*at)->group = group;
+        (*at)->lines = *lines;
+    } else {
+        MPI_Group_free(&group);
+    }
 }
 
-enum pmap_status pmap__mpi_open(const void *comm, struct pmap__port **port, struct pmap_error *error)
+static enum pmap_status check_free(MPI_Comm comm, uint64_t where, struct pmap_error *error)
+{
+    pthread_mutex_lock(&mpi.lock);
+    struct mpi_port *live = find_live(comm);
+    if (live && live->port.refused.n < PMAP__REFUSALS_MAX)
+        live->port.refused.where[live->port.refused.n++] = where;
+    bool busy = live || refused_before(comm, where);
+    pthread_mutex_unlock(&mpi.lock);
+    if (!busy)
+        return PMAP_OK;
+    return pmap__error_set(error, PMAP_EBUSY,
+                           "pmap_create: a pool of these ranks lives already: destroy it first, or create this one on a "
+                           "communicator of other ranks");
+}
+
+enum pmap_status pmap__mpi_open(const void *comm, uint64_t where, struct pmap__port **port, struct pmap_error *error)
 {
     MPI_Comm c = comm ? *(const MPI_Comm *)comm : MPI_COMM_WORLD;
-    struct mpi_port *live = find_live(c);
     MPI_Request request;
 
-    if (live)
-        live->port.refused++;
-    if (live || refused_before(c))
-        return pmap__error_set(error, PMAP_EBUSY,
-                               "pmap_create: a pool of these ranks lives already: destroy it first, or create this one on a "
-                               "communicator of other ranks");
+    enum pmap_status status = check_free(c, where, error);
+    if (status != PMAP_OK)
+        return status;
     struct mpi_port *p = calloc(1, sizeof *p);
     if (p == NULL)
         return pmap__error_set(error, PMAP_ENOMEM, "pmap_create: no memory for a port of %zu bytes", sizeof *p);
@@ -567,7 +605,7 @@ enum pmap_status pmap__mpi_open(const void *comm, struct pmap__port **port, stru
         free(p);
         return failed(code, "MPI_Comm_idup", error);
     }
-    enum pmap_status status = await(&request, "MPI_Comm_idup", error);
+    status = await(&request, "MPI_Comm_idup", error);
     if (status != PMAP_OK) {
         free(p);
         return status;
@@ -578,8 +616,10 @@ enum pmap_status pmap__mpi_open(const void *comm, struct pmap__port **port, stru
     p->port.ops = &transport_mpi;
     for (int i = 0; i < SLOTS; i++)
         post_slot(p, &p->slots[i]); /* a failure shows at the first poll */
+    pthread_mutex_lock(&mpi.lock);
     p->next = mpi.ports;
     mpi.ports = p;
+    pthread_mutex_unlock(&mpi.lock);
     *port = &p->port;
     return PMAP_OK;
 }
@@ -593,7 +633,7 @@ static void unlist(struct mpi_port *p)
         *at = p->next;
 }
 
-static void mpi_close(struct pmap__port *port, int refused)
+static void mpi_close(struct pmap__port *port, const struct pmap__refusals *refused)
 {
     struct mpi_port *p = mine(port);
     MPI_Request request;
@@ -605,8 +645,10 @@ static void mpi_close(struct pmap__port *port, int refused)
         MPI_Cancel(&p->slots[i].request);
         MPI_Wait(&p->slots[i].request, MPI_STATUS_IGNORE);
     }
+    pthread_mutex_lock(&mpi.lock);
     remember_refusals(p->comm, refused);
     unlist(p);
+    pthread_mutex_unlock(&mpi.lock);
     MPI_Comm_free(&p->comm);
     while (p->spare) {
         struct letter *letter = p->spare;
@@ -621,6 +663,7 @@ static const struct pmap__transport transport_mpi = {
     .send = mpi_send,
     .poll = mpi_poll,
     .active = active,
+    .abort = abort_ranks,
     .broadcast = broadcast,
     .least = least,
     .gather = gather,

@@ -37,6 +37,13 @@ struct pmap__receiver {
     void *owner;
 };
 
+/* Opens that were refused, each by a hash of the line of the program that made it. What has no room is forgotten. */
+#define PMAP__REFUSALS_MAX 16
+struct pmap__refusals {
+    int n;
+    uint64_t where[PMAP__REFUSALS_MAX];
+};
+
 struct pmap__transport {
     const char *name;
 
@@ -46,8 +53,12 @@ struct pmap__transport {
                              const void *body, size_t size, void *token);
 
     /* Handle what has come, without waiting; *events counts heads, bodies and sent bodies. PMAP_OK, or PMAP_ENOMEM or
-     * PMAP_EMPI, after which the port is of no use but for close(). */
+     * PMAP_EMPI, after which the port is of no use but for abort(). */
     enum pmap_status (*poll)(struct pmap__port *port, const struct pmap__receiver *receiver, int *events);
+
+    /* Print a text and end all ranks at once, whatever they do: this one cannot go on, and they would wait for it. Does
+     * not return. */
+    void (*abort)(struct pmap__port *port, const char *text);
 
     /* True while a body, given or awaited, is on its way. */
     bool (*active)(const struct pmap__port *port);
@@ -62,14 +73,14 @@ struct pmap__transport {
      * place in it. */
     enum pmap_status (*node_gather)(struct pmap__port *port, const void *mine, size_t size, void **all, int *n, int *me);
 
-    /* Collective: end the connection and free the port. refused: what the root's port had in refused; 0 on the root. */
-    void (*close)(struct pmap__port *port, int refused);
+    /* Collective: end the connection and free the port. refused: what the root's port has in refused. */
+    void (*close)(struct pmap__port *port, const struct pmap__refusals *refused);
 };
 
 struct pmap__port {
     const struct pmap__transport *ops;
     int rank, size;
-    int refused; /* opens over the same ranks that this live port has caused to be refused: see pmap__mpi_open */
+    struct pmap__refusals refused; /* opens that this live port has caused to be refused: see pmap__mpi_open */
 };
 
 #endif

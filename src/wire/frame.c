@@ -10,7 +10,6 @@
 #include "base/error.h"
 
 #include <assert.h>
-#include <limits.h>
 #include <string.h>
 
 /* ---- Writing ---- */
@@ -72,7 +71,9 @@ size_t pmap__frame_encode(const struct pmap__frame *frame, unsigned char head[st
         put_error(&pen, &frame->error);
         break;
     case PMAP__BYE:
-        put(&pen, frame->refused, 8);
+        put(&pen, (uint64_t)frame->refused, 2);
+        for (int i = 0; i < frame->refused; i++)
+            put(&pen, frame->where[i], 8);
         break;
     }
     assert(pen.at <= head + PMAP__HEAD_MAX);
@@ -188,7 +189,9 @@ enum pmap_status pmap__frame_decode(const unsigned char *head, size_t size, stru
         get_error(&eye, &f.error);
         break;
     case PMAP__BYE:
-        f.refused = get_between(&eye, 8, 0, INT_MAX, "refused");
+        f.refused = (int)get_between(&eye, 2, 0, PMAP__REFUSED_MAX, "refused");
+        for (int i = 0; i < f.refused && eye.bad == NULL; i++)
+            f.where[i] = get(&eye, 8, "where");
         break;
     }
     enum pmap_status status = finish(&eye, "a message", error);

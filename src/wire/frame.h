@@ -27,6 +27,8 @@
 /* The longest head is a RESULT with a failure: 10 numbers, a host and a text. */
 #define PMAP__HEAD_MAX 768
 
+#define PMAP__REFUSED_MAX 16
+
 enum pmap__frame_kind { PMAP__CHUNK = 1, PMAP__RESULT, PMAP__REFUSAL, PMAP__BYE };
 
 struct pmap__frame {
@@ -40,7 +42,8 @@ struct pmap__frame {
     uint64_t busy;        /* RESULT: nanoseconds that threads spent on the chunk, added up */
     uint64_t failed;      /* RESULT: how many items failed; */
     struct pmap_error error; /* the one with the lowest index if any did. REFUSAL: the reason */
-    uint64_t refused;     /* BYE: how many further pools were refused on this communicator meanwhile */
+    int refused;          /* BYE: how many pools over the same ranks the root refused meanwhile, */
+    uint64_t where[PMAP__REFUSED_MAX]; /* and from which lines of the program, as hashes */
 };
 
 /* Write the head of a frame; returns its size. */
