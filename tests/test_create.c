@@ -242,6 +242,23 @@ static void check_second_is_busy(void)
     CHECK(strncmp(error.text, "pmap", 4) == 0);
 }
 
+/* A function that the root calls wants a pool of its own; the other ranks never come there. */
+static void second_pool_of_the_root_alone_costs_nobody_a_pool(void)
+{
+    struct pmap_pool *first, *second;
+    struct pmap_error error;
+
+    if (test_processes() == 1) {
+        test_skip("one process may have several pools");
+        return;
+    }
+    CHECK_STATUS(pmap_create(&first, .threads = test_threads()), PMAP_OK);
+    if (first != NULL)
+        CHECK_STATUS(pmap_create(&second, .threads = test_threads(), .error = &error), PMAP_EBUSY);
+    pmap_destroy(first);
+    live(0);
+}
+
 static void second_pool_over_several_ranks_is_busy(void)
 {
     struct pmap_pool *first;
@@ -475,6 +492,7 @@ static const struct test tests[] = {
     TEST(lonely_root_works_even_if_dedicated),
     TEST(create_and_destroy_leave_no_threads_and_files_behind),
     TEST(second_pool_over_several_ranks_is_busy),
+    TEST(second_pool_of_the_root_alone_costs_nobody_a_pool),
     TEST(three_pools_of_one_rank_do_not_mix),
     TEST(negative_threads_are_refused),
     TEST(negative_threads_on_one_rank_are_refused_on_all),

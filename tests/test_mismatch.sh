@@ -43,7 +43,7 @@ job() {
     fi
 }
 
-echo "1..9"
+echo "1..10"
 ok='PMAP_OK: $'
 beta='PMAP_EMISMATCH: .*\<beta\>'
 job "equal programs fit" "$ok" base base base
@@ -55,4 +55,5 @@ job "task missing on all ranks but one" "$beta" lacks base lacks
 job "task with another type on another rank" "$beta" base types
 job "task with another type on the root" "$beta" types base base
 job "task missing here, of another type there" "$beta" base lacks types
+job "two different tasks of one name" 'PMAP_EINVAL: .*mismatch_twice.* both declare a task alpha' twice twice
 ((failures == 0))

@@ -5,8 +5,12 @@
  */
 #include "harness.h"
 
+#include <string.h>
+
 static int square(int x) { return x * x; }
 PMAP_TASK(square, int, int);
+
+static bool early; /* the program ends before it has used the pool, as after a wrong argument */
 
 static void pool_left_alive_ends_with_the_program(void)
 {
@@ -14,7 +18,7 @@ static void pool_left_alive_ends_with_the_program(void)
     int in[] = {1, 2, 3}, out[3];
 
     CHECK_STATUS(pmap_create(&pool, .threads = test_threads()), PMAP_OK);
-    if (pool != NULL) {
+    if (pool != NULL && !early) {
         CHECK_STATUS(pmap_map(pool, square, in, out, 3), PMAP_OK);
         CHECK(out[0] == 1 && out[1] == 4 && out[2] == 9);
     }
@@ -22,4 +26,8 @@ static void pool_left_alive_ends_with_the_program(void)
 
 static const struct test tests[] = {TEST(pool_left_alive_ends_with_the_program), {NULL, NULL}};
 
-int main(int argc, char *argv[]) { return test_main(argc, argv, tests, "t1 t2 r1 r2 r3 r2t2 v3"); }
+int main(int argc, char *argv[])
+{
+    early = argc > 1 && strcmp(argv[1], "early") == 0;
+    return test_main(argc, argv, tests, "t1 t2 r1 r2 r3 r2t2 v3 t1:early r1:early r2:early r3:early");
+}

@@ -52,6 +52,7 @@ static void decide_threads(struct entry *e)
     int n = 1, me = 0;
 
     pmap__cpus_mine(&mine);
+    pmap__team_places(&mine);
     if (e->port)
         e->status = e->port->ops->node_gather(e->port, &mine, sizeof mine, &all, &n, &me);
     if (e->status != PMAP_OK) {
@@ -71,6 +72,11 @@ static void decide_threads(struct entry *e)
 
 static void warn_of_crowding(const struct entry *e, int ranks)
 {
+    if (e->port == NULL && e->all_crowded[0])
+        pmap__warn("this process runs %d threads but may use only %d CPUs: see what binds it (taskset, OMP_PLACES, a cgroup)",
+                   e->all_threads[0], e->all_crowded[0]);
+    if (e->port == NULL)
+        return;
     for (int rank = 0; rank < ranks; rank++)
         if (e->all_crowded[rank]) {
             pmap__warn("rank %d runs %d threads but may use only %d of its node's CPUs: start with mpirun --bind-to none "

@@ -247,6 +247,32 @@ bool pmap__team_step(struct pmap__team *team)
     return true;
 }
 
+/* ---- Places ---- */
+
+void pmap__team_places(struct pmap__cpus *cpus)
+{
+#ifdef _OPENMP
+    int places = omp_get_proc_bind() == omp_proc_bind_false ? 0 : omp_get_num_places();
+    struct pmap__cpus all = {.quota = cpus->quota};
+
+    for (int place = 0; place < places; place++) {
+        int n = omp_get_place_num_procs(place);
+        int *ids = calloc((size_t)n + 1, sizeof *ids);
+        if (ids == NULL)
+            return;
+        omp_get_place_proc_ids(place, ids);
+        for (int i = 0; i < n; i++)
+            if (ids[i] >= 0 && ids[i] < PMAP__CPU_WORDS * 64)
+                all.mask[ids[i] / 64] |= UINT64_C(1) << ids[i] % 64;
+        free(ids);
+    }
+    if (places > 0)
+        *cpus = all;
+#else
+    (void)cpus;
+#endif
+}
+
 /* ---- Life ---- */
 
 /* Returns when the region runs and the size of the team is known. */

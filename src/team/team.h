@@ -19,6 +19,8 @@
 #ifndef PMAP_TEAM_TEAM_H
 #define PMAP_TEAM_TEAM_H
 
+#include "base/cpus.h"
+
 #include <pmap.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -96,6 +98,10 @@ static inline bool pmap__turn_next(struct pmap__turn *turn)
         return pmap__turn_next_sized(turn);
     return pmap__work_take(work, work->grain, &turn->begin, &turn->end);
 }
+
+/* Where OMP_PROC_BIND or OMP_PLACES bind threads, OpenMP has pinned the program's first thread to one place, and its
+ * affinity mask says no more what the process may use: put the CPUs of all places into *cpus. Else leave it as it is. */
+void pmap__team_places(struct pmap__cpus *cpus);
 
 struct pmap__team;
 
