@@ -127,12 +127,13 @@ static void patience_spins_then_yields_then_naps_longer_and_longer(void)
     uint64_t nap = 0, last = 0;
     CHECK_INT(pmap__patience(0, &nap), PMAP__PAUSE_SPIN);
     CHECK_INT(pmap__patience(PMAP__SPIN, &nap), PMAP__PAUSE_YIELD);
-    for (uint64_t idle = PMAP__YIELD; idle < PMAP__S; idle += idle / 8) {
+    for (uint64_t idle = PMAP__YIELD; idle < 2 * PMAP__S; idle += idle / 8) {
         CHECK_INT(pmap__patience(idle, &nap), PMAP__PAUSE_NAP);
-        CHECK(nap >= last && nap >= PMAP__NAP_MIN && nap <= PMAP__NAP_MAX);
+        CHECK(nap >= last && nap >= PMAP__NAP_MIN && nap <= PMAP__NAP_LONG);
+        CHECK(nap <= PMAP__NAP_MIN || nap <= idle / 8);
         last = nap;
     }
-    CHECK_INT(last, PMAP__NAP_MAX);
+    CHECK_INT(last, PMAP__NAP_LONG);
 }
 
 /* ---- The bell ---- */

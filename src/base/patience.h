@@ -5,9 +5,10 @@
  * yields, then naps in growing steps. Pure arithmetic on the time since something last happened.
  *
  * The numbers: a message between two processes of a node takes a few microseconds and one between nodes tens, so
- * PMAP__SPIN catches the answer to what was just sent. A nap costs 5 to 15 us of CPU, so that naps of PMAP__NAP_MAX keep
- * an idle loop below 2 % of a core; a nap of an eighth of the time already waited makes a wake-up late by a few
- * percent of that time.
+ * PMAP__SPIN catches the answer to what was just sent. A nap costs 5 to 30 us of CPU, most of it the kernel's for switching
+ * back, so a loop that is to stay below 2 % of a core can take a few hundred a second. Naps are an eighth of the time
+ * already waited up to PMAP__NAP_MAX, which a quarter of a second of waiting can bear; from then on they grow with a
+ * 256th of it to PMAP__NAP_LONG. So a wake-up is late by a few percent of the wait at first and below 1 % in the end.
  */
 #ifndef PMAP_BASE_PATIENCE_H
 #define PMAP_BASE_PATIENCE_H
@@ -18,6 +19,7 @@
 #define PMAP__YIELD (150 * PMAP__US)
 #define PMAP__NAP_MIN (20 * PMAP__US)
 #define PMAP__NAP_MAX (1 * PMAP__MS)
+#define PMAP__NAP_LONG (4 * PMAP__MS)
 
 enum pmap__pause { PMAP__PAUSE_SPIN, PMAP__PAUSE_YIELD, PMAP__PAUSE_NAP };
 
@@ -28,7 +30,11 @@ static inline enum pmap__pause pmap__patience(uint64_t idle, uint64_t *nap)
         return PMAP__PAUSE_SPIN;
     if (idle < PMAP__YIELD)
         return PMAP__PAUSE_YIELD;
-    *nap = idle / 8 < PMAP__NAP_MIN ? PMAP__NAP_MIN : idle / 8 > PMAP__NAP_MAX ? PMAP__NAP_MAX : idle / 8;
+    *nap = idle / 8 < PMAP__NAP_MAX ? idle / 8 : idle / 256 > PMAP__NAP_MAX ? idle / 256 : PMAP__NAP_MAX;
+    if (*nap < PMAP__NAP_MIN)
+        *nap = PMAP__NAP_MIN;
+    if (*nap > PMAP__NAP_LONG)
+        *nap = PMAP__NAP_LONG;
     return PMAP__PAUSE_NAP;
 }
 
