@@ -13,7 +13,7 @@ AC_DEFUN([PMAP_MPI], [
   AC_ARG_VAR([MPI_CFLAGS], [C compiler flags for MPI])
   AC_ARG_VAR([MPI_LIBS], [linker flags for MPI])
   AC_ARG_VAR([MPIEXEC], [program that starts MPI jobs in make check])
-  AC_PATH_PROGS([MPICC], [mpicc])
+  AS_IF([test -z "$MPICC"], [AC_PATH_PROGS([MPICC], [mpicc])])
   pmap_mpi=no
   AS_IF([test "$with_mpi" = no],
     [pmap_mpi="no (--without-mpi)"],
@@ -21,8 +21,8 @@ AC_DEFUN([PMAP_MPI], [
      _PMAP_MPI_TRY([$CC alone], [], [])
      AS_IF([test -n "$MPICC"],
        [_PMAP_MPI_TRY([what $MPICC adds],
-          [`_PMAP_MPI_ASK([-showme:compile], [-compile_info])`],
-          [`_PMAP_MPI_ASK([-showme:link], [-link_info])`])])
+          [`_PMAP_MPI_ASK([-showme:compile], [-compile_info], [I|D|pthread])`],
+          [`_PMAP_MPI_ASK([-showme:link], [-link_info], [L|l|Wl,|pthread])`])])
      for pmap_module in ompi-c mpich mpi-c; do
        AS_IF([${PKG_CONFIG-pkg-config} --exists $pmap_module 2>/dev/null],
          [_PMAP_MPI_TRY([${PKG_CONFIG-pkg-config} $pmap_module],
@@ -34,15 +34,16 @@ AC_DEFUN([PMAP_MPI], [
        [no,*], [AC_MSG_ERROR([--with-mpi, but no MPI program links; set MPICC, or MPI_CFLAGS and MPI_LIBS (Debian: apt-get install libopenmpi-dev openmpi-bin)])])])
   AS_CASE([$pmap_mpi],
     [yes*], [AC_DEFINE([HAVE_MPI], [1], [Define to 1 if ranks are joined by MPI.])
-             AC_PATH_PROGS([MPIEXEC], [mpirun mpiexec srun])],
+             AS_IF([test -z "$MPIEXEC"],
+               [AC_PATH_PROGS([MPIEXEC], [mpirun mpiexec], [], [`AS_DIRNAME(["$MPICC"])`:$PATH])])],
     [MPI_CFLAGS= MPI_LIBS= MPIEXEC=])
   AM_CONDITIONAL([PMAP_MPI], [test "$pmap_mpi" = yes])
 ])
 
 # The shell command that prints what $MPICC adds to a command line: Open MPI's way to ask, then that of MPICH and
-# its kin (MVAPICH, Intel MPI), which say the whole command. Only flags that find MPI are kept of it.
-m4_define([_PMAP_MPI_ASK], [{ "$MPICC" $1 || "$MPICC" $2; } 2>/dev/null | tr ' ' '\n' |
-  grep -E '^-(I|D|L|l|Wl,|pthread)' | tr '\n' ' '])
+# its kin (MVAPICH, Intel MPI), which say the whole command: flags that begin like one of the third argument are kept.
+m4_define([_PMAP_MPI_ASK], [{ $MPICC $1 || $MPICC $2; } 2>/dev/null | tr ' ' '\n' |
+  grep -E '^-($3)' | tr '\n' ' '])
 
 # _PMAP_MPI_TRY(WHAT, CFLAGS, LIBS): take these flags if no others are taken and a program links with them.
 AC_DEFUN([_PMAP_MPI_TRY], [AS_IF([test "$pmap_mpi" = no], [
