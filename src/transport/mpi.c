@@ -10,18 +10,15 @@
  * an envelope is copied into a letter of its own and goes out with MPI_Isend; letters whose requests are done go
  * back to a list for the next. How many letters are under way is bounded by the engine, which bounds the chunks.
  */
-#include "transport/mpi.h"
+#include "transport/mpi_process.h"
 
 #include "base/error.h"
 #include "base/patience.h"
 
-#include <mpi.h>
-#include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* Below the eager limit of Open MPI's shared memory (4 KiB) with its own header. */
 #define ENVELOPE_MAX 4000
@@ -65,108 +62,8 @@ struct mpi_port {
     int turn;                /* the slot that was posted first */
     struct letter *out, *in; /* under way */
     struct letter *spare;
-    struct mpi_port *next;   /* the list of live ports */
+    struct pmap__mpi_member member; /* of the list of live ports */
 };
-
-/* What the process knows of MPI. */
-static struct {
-    bool ours;              /* pmap__mpi_init did it */
-    pthread_mutex_t lock;   /* of the rest, for programs with MPI_THREAD_MULTIPLE */
-    struct mpi_port *ports; /* those that live */
-    struct refusal {
-        MPI_Group group;    /* opens over these ranks are to be refused, */
-        struct pmap__refusals lines; /* from these lines of the program */
-        struct refusal *next;
-    } *refusals;
-} mpi = {.lock = PTHREAD_MUTEX_INITIALIZER};
-
-static enum pmap_status failed(int code, const char *what, struct pmap_error *error)
-{
-    char text[MPI_MAX_ERROR_STRING] = "";
-    int length;
-    MPI_Error_string(code, text, &length);
-    return pmap__error_set(error, PMAP_EMPI, "pmap: %s failed: %s", what, text);
-}
-
-/* ---- The state of the process ---- */
-
-/* Any of these is set by a launcher for the processes it starts. A batch script has SLURM_PROCID too, but no PMI. */
-static bool launched(void)
-{
-    static const char *const signs[] = {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK", "PMI_ID", "PALS_RANKID",
-                                        "MV2_COMM_WORLD_RANK"};
-    const char *wish = getenv("PMAP_MPI");
-
-    if (wish && strcmp(wish, "no") == 0)
-        return false;
-    if (wish && strcmp(wish, "yes") == 0)
-        return true;
-    for (size_t i = 0; i < sizeof signs / sizeof *signs; i++)
-        if (getenv(signs[i]))
-            return true;
-    const char *tasks = getenv("SLURM_STEP_NUM_TASKS");
-    if (tasks && atoi(tasks) > 1 && getenv("SLURM_STEP_ID"))
-        pmap__warn("srun started %s tasks without MPI support, each on its own: use srun --mpi=pmix", tasks);
-    return false;
-}
-
-enum pmap__mpi_state pmap__mpi_state(void)
-{
-    int initialised, finalized, level;
-
-    MPI_Initialized(&initialised);
-    MPI_Finalized(&finalized);
-    if (finalized)
-        return PMAP__MPI_OVER;
-    if (!initialised)
-        return launched() ? PMAP__MPI_LAUNCHED : PMAP__MPI_ABSENT;
-    if (mpi.ours)
-        return PMAP__MPI_OURS;
-    MPI_Query_thread(&level);
-    return level == MPI_THREAD_MULTIPLE ? PMAP__MPI_MULTIPLE : PMAP__MPI_FOREIGN;
-}
-
-bool pmap__mpi_my_thread(void)
-{
-    int level, mine;
-    MPI_Query_thread(&level);
-    MPI_Is_thread_main(&mine);
-    return mine || level == MPI_THREAD_MULTIPLE;
-}
-
-enum pmap_status pmap__mpi_init(struct pmap_error *error)
-{
-    int level;
-    int code = MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &level);
-    if (code != MPI_SUCCESS)
-        return failed(code, "MPI_Init_thread", error);
-    if (level < MPI_THREAD_FUNNELED)
-        return pmap__error_set(error, PMAP_EMPI, "pmap_create: this MPI does not allow threads (MPI_THREAD_FUNNELED)");
-    mpi.ours = true;
-    return PMAP_OK;
-}
-
-static void forget_refusals(void)
-{
-    while (mpi.refusals) {
-        struct refusal *r = mpi.refusals;
-        mpi.refusals = r->next;
-        MPI_Group_free(&r->group);
-        free(r);
-    }
-}
-
-void pmap__mpi_finalize(void)
-{
-    forget_refusals();
-    MPI_Finalize();
-}
-
-void pmap__mpi_abort(int code)
-{
-    MPI_Abort(MPI_COMM_WORLD, code);
-    _exit(code);
-}
 
 /* ---- Waiting for a collective call, without burning a core while the others are not there yet ---- */
 
@@ -178,7 +75,7 @@ static enum pmap_status await(MPI_Request *request, const char *what, struct pma
     for (;;) {
         int code = MPI_Test(request, &done, MPI_STATUS_IGNORE);
         if (code != MPI_SUCCESS)
-            return failed(code, what, error);
+            return pmap__mpi_failed(code, what, error);
         if (done)
             return PMAP_OK;
         enum pmap__pause pause = pmap__patience(pmap__now() - start, &nap);
@@ -499,102 +396,12 @@ static void abort_ranks(struct pmap__port *port, const char *text)
 
 static const struct pmap__transport transport_mpi;
 
-enum pmap_status pmap__mpi_check(const void *comm, int *size, struct pmap_error *error)
-{
-    MPI_Comm c = comm ? *(const MPI_Comm *)comm : MPI_COMM_WORLD;
-    int inter;
-
-    if (c == MPI_COMM_NULL)
-        return pmap__error_set(error, PMAP_EINVAL, "pmap_create_on: comm is MPI_COMM_NULL");
-    MPI_Comm_test_inter(c, &inter);
-    if (inter)
-        return pmap__error_set(error, PMAP_EINVAL, "pmap_create_on: comm is an intercommunicator");
-    MPI_Comm_size(c, size);
-    return PMAP_OK;
-}
-
-/* Does a live port of this process have the same ranks, in whatever order? Under the lock. */
-static struct mpi_port *find_live(MPI_Comm comm)
-{
-    for (struct mpi_port *p = mpi.ports; p; p = p->next) {
-        int result;
-        MPI_Comm_compare(comm, p->comm, &result);
-        if (result != MPI_UNEQUAL)
-            return p;
-    }
-    return NULL;
-}
-
-/* Take one line out of a list; false if it is not in it. */
-static bool forgive(struct pmap__refusals *lines, uint64_t where)
-{
-    for (int i = 0; i < lines->n; i++)
-        if (lines->where[i] == where) {
-            lines->where[i] = lines->where[--lines->n];
-            return true;
-        }
-    return false;
-}
-
-/* Has the root refused the open that the caller is about to make? Under the lock. */
-static bool refused_before(MPI_Comm comm, uint64_t where)
-{
-    MPI_Group group;
-    bool found = false;
-
-    MPI_Comm_group(comm, &group);
-    for (struct refusal *r = mpi.refusals; r && !found; r = r->next) {
-        int result;
-        MPI_Group_compare(group, r->group, &result);
-        found = result != MPI_UNEQUAL && forgive(&r->lines, where);
-    }
-    MPI_Group_free(&group);
-    return found;
-}
-
-/* The lines that the root refused while this port lived. An older list for the same ranks is out of date. */
-static void remember_refusals(MPI_Comm comm, const struct pmap__refusals *lines)
-{
-    MPI_Group group;
-    struct refusal **at = &mpi.refusals;
-    int result = MPI_UNEQUAL;
-
-    MPI_Comm_group(comm, &group);
-    while (*at && (MPI_Group_compare(group, (*at)->group, &result), result == MPI_UNEQUAL))
-        at = &(*at)->next;
-    if (*at == NULL && lines->n > 0)
-        *at = calloc(1, sizeof **at); /* without memory a rank may wait for a root that will not come */
-    else if (*at)
-        MPI_Group_free(&(*at)->group);
-    if (*at) {
-        (*at)->group = group;
-        (*at)->lines = *lines;
-    } else {
-        MPI_Group_free(&group);
-    }
-}
-
-static enum pmap_status check_free(MPI_Comm comm, uint64_t where, struct pmap_error *error)
-{
-    pthread_mutex_lock(&mpi.lock);
-    struct mpi_port *live = find_live(comm);
-    if (live && live->port.refused.n < PMAP__REFUSALS_MAX)
-        live->port.refused.where[live->port.refused.n++] = where;
-    bool busy = live || refused_before(comm, where);
-    pthread_mutex_unlock(&mpi.lock);
-    if (!busy)
-        return PMAP_OK;
-    return pmap__error_set(error, PMAP_EBUSY,
-                           "pmap_create: a pool of these ranks lives already: destroy it first, or create this one on a "
-                           "communicator of other ranks");
-}
-
 enum pmap_status pmap__mpi_open(const void *comm, uint64_t where, struct pmap__port **port, struct pmap_error *error)
 {
     MPI_Comm c = comm ? *(const MPI_Comm *)comm : MPI_COMM_WORLD;
     MPI_Request request;
 
-    enum pmap_status status = check_free(c, where, error);
+    enum pmap_status status = pmap__mpi_admit(c, where, error);
     if (status != PMAP_OK)
         return status;
     struct mpi_port *p = calloc(1, sizeof *p);
@@ -603,7 +410,7 @@ enum pmap_status pmap__mpi_open(const void *comm, uint64_t where, struct pmap__p
     int code = MPI_Comm_idup(c, &p->comm, &request);
     if (code != MPI_SUCCESS) {
         free(p);
-        return failed(code, "MPI_Comm_idup", error);
+        return pmap__mpi_failed(code, "MPI_Comm_idup", error);
     }
     status = await(&request, "MPI_Comm_idup", error);
     if (status != PMAP_OK) {
@@ -616,21 +423,10 @@ enum pmap_status pmap__mpi_open(const void *comm, uint64_t where, struct pmap__p
     p->port.ops = &transport_mpi;
     for (int i = 0; i < SLOTS; i++)
         post_slot(p, &p->slots[i]); /* a failure shows at the first poll */
-    pthread_mutex_lock(&mpi.lock);
-    p->next = mpi.ports;
-    mpi.ports = p;
-    pthread_mutex_unlock(&mpi.lock);
+    p->member = (struct pmap__mpi_member){.port = &p->port, .comm = p->comm};
+    pmap__mpi_enlist(&p->member);
     *port = &p->port;
     return PMAP_OK;
-}
-
-static void unlist(struct mpi_port *p)
-{
-    struct mpi_port **at = &mpi.ports;
-    while (*at && *at != p)
-        at = &(*at)->next;
-    if (*at)
-        *at = p->next;
 }
 
 static void mpi_close(struct pmap__port *port, const struct pmap__refusals *refused)
@@ -645,10 +441,7 @@ static void mpi_close(struct pmap__port *port, const struct pmap__refusals *refu
         MPI_Cancel(&p->slots[i].request);
         MPI_Wait(&p->slots[i].request, MPI_STATUS_IGNORE);
     }
-    pthread_mutex_lock(&mpi.lock);
-    remember_refusals(p->comm, refused);
-    unlist(p);
-    pthread_mutex_unlock(&mpi.lock);
+    pmap__mpi_delist(&p->member, refused);
     MPI_Comm_free(&p->comm);
     while (p->spare) {
         struct letter *letter = p->spare;
