@@ -179,8 +179,8 @@ struct pmap_create_options {
  * process's OpenMP places, affinity mask and cgroup (version 2), divided among the ranks of this node that may use the
  * same ones.
  *
- * Returns PMAP_OK; PMAP_EINVAL (pool is NULL, threads or root out of range, the same on all ranks; called inside a
- * task); PMAP_ENOMEM; PMAP_EMISMATCH (the ranks run different programs: the text names the task); PMAP_EBUSY (a
+ * Returns PMAP_OK; PMAP_EINVAL (pool is NULL; threads or root out of range, or root not the same on all ranks; called
+ * inside a task; over several ranks, two source files declare different tasks of one name and type); PMAP_ENOMEM; PMAP_EMISMATCH (the ranks run different programs: the text names the task); PMAP_EBUSY (a
  * pool over the same ranks lives already: they serve it, and cannot join another; ranks that come to the same line of
  * the program later are told so, too); PMAP_EMPI. *pool is NULL after a failure. */
 #define pmap_create(...) \

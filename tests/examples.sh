@@ -6,11 +6,10 @@
 set -uo pipefail
 
 examples=$(cd "${top_builddir:-.}/examples" && pwd) || exit 1
-MPIEXEC=${MPIEXEC-}
 export LC_ALL=C
-if [ "$(id -u)" = 0 ]; then # Open MPI runs no job of root's unless it is told twice that this is meant.
-    export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-fi
+launch=() # for launch.sh to fill
+# shellcheck source=/dev/null
+. "$(dirname "$0")/launch.sh"
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 count=0
@@ -23,7 +22,7 @@ start() { # shape example argument…: prints what the example prints; its error
     local launcher=()
     case $1 in
     threads=*) launcher=(env "OMP_NUM_THREADS=${1#*=}") ;;
-    ranks=*) launcher=("$MPIEXEC" --oversubscribe -n "${1#*=}") ;;
+    ranks=*) launcher=("${launch[@]}" -n "${1#*=}") ;;
     esac
     timeout -k 10 120 "${launcher[@]}" "$examples/$2" "${@:3}" 2>"$work/err" </dev/null
 }
@@ -37,7 +36,7 @@ check() { # example, what is tested, function shape…
         verdict=ok skip=
         if [ ! -x "$examples/$1" ]; then
             skip=" # SKIP not built here"
-        elif [[ $shape == ranks=* && -z $MPIEXEC ]]; then
+        elif [[ $shape == ranks=* && ${#launch[@]} = 0 ]]; then
             skip=" # SKIP no MPI"
         elif ! "$3" "$shape" >"$work/log" 2>&1; then
             verdict="not ok"

@@ -60,7 +60,7 @@ struct pmap__root {
     bool said_bye;
 };
 
-#define ATTENTIVE (100 * PMAP__US)
+#define ATTENTIVE (200 * PMAP__US)
 
 /* ---- Jobs that end ---- */
 
@@ -497,18 +497,18 @@ static void measure_service(struct pmap__root *root, uint64_t since)
     root->handled = root->moved = 0;
 }
 
-/* How long nothing can come that somebody waits for: a quarter of the time for which the ranks have work. What the
- * root's own threads do rings. Below ATTENTIVE the loop had better spin, unless it would take a CPU from them. */
+/* How long nothing need be done that somebody waits for: half of the time for which the ranks have work. What the root's
+ * own threads do rings. Below ATTENTIVE the loop had better spin, unless it would take a CPU from them. */
 static uint64_t how_long_to_nap(struct pmap__root *root)
 {
     if (root->alive == 0)
         return 0;
     if (root->chunks_away == 0)
         return PMAP__NAP_MAX;
-    uint64_t nap = root->supplied_ns / 4;
+    uint64_t nap = root->supplied_ns / 2;
     if (nap < ATTENTIVE)
         return root->team && pmap__team_busy(root->team) ? PMAP__NAP_MIN : 0;
-    return nap < PMAP__NAP_MAX / 2 ? nap : PMAP__NAP_MAX / 2;
+    return nap < PMAP__NAP_MAX ? nap : PMAP__NAP_MAX;
 }
 
 static bool step(struct pmap__loop *loop)
