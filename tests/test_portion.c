@@ -67,7 +67,9 @@ static const struct row rows[] = {
     {"many ranks of many threads, longer items", {.left = 1 << 30, .threads = 64, .all_threads = 64000, .ranks = 1000, .service_ns = 2 * US, .item_ns = 16 * MS}, {16, 1, 8}},
 
     /* Long items go one by one. */
-    {"1 ms", {.left = 1000, .threads = 1, .all_threads = 2, .item_ns = MS}, {1, 1, 2}},
+    {"1 ms", {.left = 1000, .threads = 1, .all_threads = 2, .item_ns = MS}, {1, 1, 4}},
+    {"1 ms, three rounds left", {.left = 7, .threads = 1, .all_threads = 2, .item_ns = MS}, {1, 1, 3}},
+    {"2 ms", {.left = 1000, .threads = 1, .all_threads = 2, .item_ns = 2 * MS}, {1, 1, 2}},
     {"10 ms, 4 threads", {.left = 1000, .threads = 4, .all_threads = 8, .item_ns = 10 * MS}, {1, 1, 8}},
     {"1 s: a wait is nothing", {.left = 1000, .threads = 4, .all_threads = 8, .item_ns = S}, {1, 1, 4}},
     {"10 ms, few left", {.left = 8, .threads = 4, .all_threads = 8, .item_ns = 10 * MS}, {1, 1, 4}},

@@ -508,7 +508,7 @@ static uint64_t how_long_to_nap(struct pmap__root *root)
     uint64_t nap = root->supplied_ns / 2;
     if (nap < ATTENTIVE)
         return root->team && pmap__team_busy(root->team) ? PMAP__NAP_MIN : 0;
-    return nap < PMAP__NAP_MAX ? nap : PMAP__NAP_MAX;
+    return nap < 2 * PMAP__NAP_MAX ? nap : 2 * PMAP__NAP_MAX;
 }
 
 static bool step(struct pmap__loop *loop)

@@ -93,9 +93,11 @@ static struct pmap__portion coarse(const struct pmap__demand *d, uint64_t load_n
     size_t bundle = between(1, (size_t)(load_ns * threads / d->item_ns), threads);
     size_t chunk = between(1, smaller(half_share(d), affordable(d)), bundle);
     size_t round = (threads + chunk - 1) / chunk; /* chunks that keep every thread busy */
-    size_t hold = worth_holding(d, d->item_ns) ? 2 * round : round;
+    size_t rounds = worth_holding(d, d->item_ns) ? d->left / (size_t)d->all_threads : 1;
 
-    return (struct pmap__portion){.chunk = chunk, .grain = 1, .hold = between(1, hold, affordable(d) / chunk)};
+    /* Four of the shortest items let the root look half as often; it may share its one CPU with items of its own. */
+    rounds = between(1, rounds, d->item_ns < 2 * PMAP__QUANTUM ? 4 : 2);
+    return (struct pmap__portion){.chunk = chunk, .grain = 1, .hold = between(1, rounds * round, affordable(d) / chunk)};
 }
 
 struct pmap__portion pmap__portion_next(const struct pmap__demand *d)
