@@ -15,7 +15,7 @@
 /* ---- Resting ---- */
 
 struct rest {
-    uint64_t since; /* when something last happened */
+    uint64_t since; /* when it first turned out that nothing happens any more; 0: something did just now */
 };
 
 /* Until the bell rings, or for a while if polls; nap is how long if not 0. */
@@ -23,10 +23,13 @@ static void rest(struct rest *r, struct pmap__bell *bell, bool polls, uint64_t n
 {
     if (!polls || nap) {
         if (pmap__bell_wait(bell, polls ? nap : PMAP__FOR_EVER))
-            r->since = pmap__now();
+            r->since = 0;
         return;
     }
-    switch (pmap__patience(pmap__now() - r->since, &nap)) {
+    uint64_t now = pmap__now();
+    if (r->since == 0)
+        r->since = now;
+    switch (pmap__patience(now - r->since, &nap)) {
     case PMAP__PAUSE_SPIN:
         break;
     case PMAP__PAUSE_YIELD:
@@ -34,18 +37,18 @@ static void rest(struct rest *r, struct pmap__bell *bell, bool polls, uint64_t n
         break;
     case PMAP__PAUSE_NAP:
         if (pmap__bell_wait(bell, nap))
-            r->since = pmap__now();
+            r->since = 0;
         break;
     }
 }
 
 void pmap__loop_run(struct pmap__loop *loop, const atomic_bool *until)
 {
-    struct rest r = {pmap__now()};
+    struct rest r = {0};
 
     while (!loop->finished && !(until && atomic_load(until))) {
         if (loop->step(loop))
-            r.since = pmap__now();
+            r.since = 0;
         else if (!loop->finished && !(until && atomic_load(until)))
             rest(&r, loop->bell, loop->polls, loop->nap);
     }
@@ -134,7 +137,7 @@ static void step_all(bool *happened, bool *polls, uint64_t *nap)
 
 static void *progress_main(void *unused)
 {
-    struct rest r = {pmap__now()};
+    struct rest r = {0};
     (void)unused;
 
     for (;;) {
@@ -144,7 +147,7 @@ static void *progress_main(void *unused)
             break;
         step_all(&happened, &polls, &nap);
         if (happened)
-            r.since = pmap__now();
+            r.since = 0;
         else
             rest(&r, &progress.bell, polls, nap);
     }

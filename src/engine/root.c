@@ -305,10 +305,12 @@ static void measured(struct pmap__root *root, struct pmap__job *job, int rank, u
     job->rates += r->rate;
 }
 
+/* The ticket that a message answers; NULL and why not. *inside is for frame->error. */
 static struct pmap__ticket *read_answer(struct pmap__root *root, int from, const unsigned char *head, size_t head_size,
-                                  size_t size, struct pmap__frame *frame, struct pmap_error *error)
+                                        size_t size, struct pmap__frame *frame, struct pmap_error *inside,
+                                        struct pmap_error *error)
 {
-    if (pmap__frame_decode(head, head_size, frame, error) != PMAP_OK)
+    if (pmap__frame_decode(head, head_size, frame, inside, error) != PMAP_OK)
         return NULL;
     struct pmap__ticket *ticket = pmap__ticket_find(&root->tickets, frame->ticket, from, frame->begin, frame->n);
     bool result = frame->kind == PMAP__RESULT;
@@ -322,14 +324,14 @@ static void *land(void *owner, int from, const unsigned char *head, size_t head_
 {
     struct pmap__root *root = owner;
     struct pmap__frame frame;
-    struct pmap_error error;
-    struct pmap__ticket *ticket = read_answer(root, from, head, head_size, size, &frame, &error);
+    struct pmap_error inside, error;
+    struct pmap__ticket *ticket = read_answer(root, from, head, head_size, size, &frame, &inside, &error);
     return ticket ? ticket->job->results + result_size(ticket->job, ticket->begin) : NULL;
 }
 
 static void refused(struct pmap__job *job, const struct pmap__ticket *ticket, const struct pmap__frame *frame)
 {
-    struct pmap_error error = frame->error;
+    struct pmap_error error = *frame->error;
     if (error.status == PMAP_EINVAL)
         snprintf(error.text, sizeof error.text, "pmap: %s (rank %d) does not know task %s: every rank must register it "
                  "before pmap_create", error.host, ticket->rank, job->task->name);
@@ -340,10 +342,10 @@ static void arrived(void *owner, int from, const unsigned char *head, size_t hea
 {
     struct pmap__root *root = owner;
     struct pmap__frame frame;
-    struct pmap_error error;
+    struct pmap_error inside, error;
     (void)body;
 
-    struct pmap__ticket *ticket = read_answer(root, from, head, head_size, size, &frame, &error);
+    struct pmap__ticket *ticket = read_answer(root, from, head, head_size, size, &frame, &inside, &error);
     if (ticket == NULL) {
         root->port->ops->abort(root->port, error.text);
         return;
@@ -352,7 +354,7 @@ static void arrived(void *owner, int from, const unsigned char *head, size_t hea
     if (frame.kind == PMAP__REFUSAL)
         refused(job, ticket, &frame);
     else if (frame.failed > 0)
-        pmap__failures_add(&job->failures, &frame.error, frame.failed);
+        pmap__failures_add(&job->failures, frame.error, frame.failed);
     if (frame.kind == PMAP__RESULT)
         measured(root, job, from, frame.busy, frame.n);
     root->handled++;

@@ -146,22 +146,23 @@ static void send_result(struct chunk *chunk)
                                  .busy = atomic_load(&chunk->work.busy), .failed = chunk->failures.count};
 
     if (chunk->failures.count)
-        answer.error = chunk->failures.lowest;
+        answer.error = &chunk->failures.lowest;
     send_frame(chunk->server, &answer, chunk->results.bytes, (size_t)(f->n * f->result_size), chunk);
 }
 
 static void send_refusal(struct pmap__server *server, const struct pmap__frame *f, enum pmap_status status)
 {
-    struct pmap__frame answer = {.kind = PMAP__REFUSAL, .ticket = f->ticket, .begin = f->begin, .n = f->n};
+    struct pmap_error error;
+    struct pmap__frame answer = {.kind = PMAP__REFUSAL, .ticket = f->ticket, .begin = f->begin, .n = f->n, .error = &error};
     if (status == PMAP_ENOMEM)
-        pmap__error_set(&answer.error, status, "pmap: no memory for %zu items of %zu bytes and their results of %zu "
+        pmap__error_set(&error, status, "pmap: no memory for %zu items of %zu bytes and their results of %zu "
                         "bytes on %s (rank %d)", (size_t)f->n, (size_t)f->args_size, (size_t)f->result_size,
                         server->place.host, server->place.rank);
     else
-        pmap__error_set(&answer.error, status, "pmap: no such task on rank %d", server->place.rank);
-    answer.error.item = (size_t)f->begin;
-    answer.error.rank = server->place.rank;
-    memcpy(answer.error.host, server->place.host, sizeof answer.error.host);
+        pmap__error_set(&error, status, "pmap: no such task on rank %d", server->place.rank);
+    error.item = (size_t)f->begin;
+    error.rank = server->place.rank;
+    memcpy(error.host, server->place.host, sizeof error.host);
     send_frame(server, &answer, NULL, 0, NULL);
 }
 
@@ -221,10 +222,11 @@ static void *land(void *owner, int from, const unsigned char *head, size_t head_
 {
     struct pmap__server *server = owner;
     struct pmap__frame f;
+    struct pmap_error inside;
     enum pmap_status why;
     (void)from;
 
-    if (pmap__frame_decode(head, head_size, &f, NULL) != PMAP_OK || f.kind != PMAP__CHUNK || size != f.n * f.args_size)
+    if (pmap__frame_decode(head, head_size, &f, &inside, NULL) != PMAP_OK || f.kind != PMAP__CHUNK || size != f.n * f.args_size)
         return NULL; /* arrived() says what is wrong */
     struct chunk *chunk = prepare(server, &f, &why);
     if (chunk == NULL)
@@ -264,9 +266,9 @@ static void arrived(void *owner, int from, const unsigned char *head, size_t hea
 {
     struct pmap__server *server = owner;
     struct pmap__frame f;
-    struct pmap_error error;
+    struct pmap_error inside, error;
 
-    if (pmap__frame_decode(head, head_size, &f, &error) != PMAP_OK) {
+    if (pmap__frame_decode(head, head_size, &f, &inside, &error) != PMAP_OK) {
         fail(server, error.text);
     } else if (f.kind == PMAP__CHUNK && from == server->root && size == f.n * f.args_size) {
         chunk_arrived(server, &f, body != NULL);

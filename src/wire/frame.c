@@ -65,10 +65,10 @@ size_t pmap__frame_encode(const struct pmap__frame *frame, unsigned char head[st
         put(&pen, frame->busy, 8);
         put(&pen, frame->failed, 8);
         if (frame->failed > 0)
-            put_error(&pen, &frame->error);
+            put_error(&pen, frame->error);
         break;
     case PMAP__REFUSAL:
-        put_error(&pen, &frame->error);
+        put_error(&pen, frame->error);
         break;
     case PMAP__BYE:
         put(&pen, (uint64_t)frame->refused, 2);
@@ -160,7 +160,7 @@ static enum pmap_status finish(struct eye *eye, const char *what, struct pmap_er
 }
 
 enum pmap_status pmap__frame_decode(const unsigned char *head, size_t size, struct pmap__frame *frame,
-                                    struct pmap_error *error)
+                                    struct pmap_error *inside, struct pmap_error *error)
 {
     struct eye eye = {head, head + size, NULL};
     struct pmap__frame f = {0};
@@ -183,10 +183,10 @@ enum pmap_status pmap__frame_decode(const unsigned char *head, size_t size, stru
         f.busy = get(&eye, 8, "busy");
         f.failed = get_between(&eye, 8, 0, f.n, "failed");
         if (f.failed > 0)
-            get_error(&eye, &f.error);
+            f.error = inside;
         break;
     case PMAP__REFUSAL:
-        get_error(&eye, &f.error);
+        f.error = inside;
         break;
     case PMAP__BYE:
         f.refused = (int)get_between(&eye, 2, 0, PMAP__REFUSED_MAX, "refused");
@@ -194,6 +194,8 @@ enum pmap_status pmap__frame_decode(const unsigned char *head, size_t size, stru
             f.where[i] = get(&eye, 8, "where");
         break;
     }
+    if (f.error)
+        get_error(&eye, inside);
     enum pmap_status status = finish(&eye, "a message", error);
     if (status == PMAP_OK)
         *frame = f;

@@ -41,7 +41,7 @@ struct pmap__frame {
     uint64_t result_size; /*        and of a result */
     uint64_t busy;        /* RESULT: nanoseconds that threads spent on the chunk, added up */
     uint64_t failed;      /* RESULT: how many items failed; */
-    struct pmap_error error; /* the one with the lowest index if any did. REFUSAL: the reason */
+    const struct pmap_error *error; /* the one with the lowest index if any did; NULL if none. REFUSAL: the reason */
     int refused;          /* BYE: how many pools over the same ranks the root refused meanwhile, */
     uint64_t where[PMAP__REFUSED_MAX]; /* and from which lines of the program, as hashes */
 };
@@ -49,9 +49,11 @@ struct pmap__frame {
 /* Write the head of a frame; returns its size. */
 size_t pmap__frame_encode(const struct pmap__frame *frame, unsigned char head[static PMAP__HEAD_MAX]);
 
-/* Read one. PMAP_OK, or PMAP_EMISMATCH with a text in *error that names the bad field; *frame only on success. */
+/* Read one. inside is where an error goes that the frame brings: frame->error is inside, or NULL. (It is apart because it
+ * is most of a frame, and hardly ever there.) PMAP_OK, or PMAP_EMISMATCH with a text in *error that names the bad field;
+ * *frame only on success. */
 enum pmap_status pmap__frame_decode(const unsigned char *head, size_t size, struct pmap__frame *frame,
-                                    struct pmap_error *error);
+                                    struct pmap_error *inside, struct pmap_error *error);
 
 /* An error alone, for ranks that must tell each other why a pool cannot be. The same bytes as inside a frame. */
 size_t pmap__error_encode(const struct pmap_error *error, unsigned char bytes[static PMAP__HEAD_MAX]);
