@@ -14,7 +14,6 @@
 
 enum { ROOM = 8192, TOP = 10 };
 struct counts { bool done; struct word words[ROOM]; };  /* 400 KB per file */
-
 static struct counts count_words(struct path path)
 {
     struct counts counts = {.done = true};
