@@ -221,7 +221,7 @@ static void send_chunk(struct pmap__root *root, struct pmap__job *job, int rank,
                                 .result_size = job->task->result_size};
     size_t head_size = pmap__frame_encode(&frame, head);
     size_t size = n * job->task->args_size;
-    const void *body = size ? job->args + begin * job->task->args_size : NULL;
+    const void *body = pmap__element(job->args, begin, job->task->args_size);
     ticket->sent = size == 0;
     enum pmap_status status = root->port->ops->send(root->port, rank, head, head_size, body, size, size ? ticket : NULL);
     root->handled++;
@@ -510,7 +510,7 @@ static uint64_t how_long_to_nap(struct pmap__root *root)
     uint64_t nap = root->supplied_ns / 2;
     if (nap < ATTENTIVE)
         return root->team && pmap__team_busy(root->team) ? PMAP__NAP_MIN : 0;
-    return nap < 2 * PMAP__NAP_MAX ? nap : 2 * PMAP__NAP_MAX;
+    return nap < PMAP__NAP_MAX ? nap : PMAP__NAP_MAX;
 }
 
 static bool step(struct pmap__loop *loop)
