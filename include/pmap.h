@@ -23,11 +23,15 @@
  *
  * The parts of this header, in reading order:
  *   1. Errors            enum pmap_status, struct pmap_error
- *   2. Tasks             PMAP_TASK, PMAP_ACTION, PMAP_BLOCK_TASK
- *   3. Pools             pmap_create, pmap_destroy
+ *   2. Tasks             PMAP_TASK, PMAP_ACTION, PMAP_BLOCK_TASK, PMAP_BYTES_TASK
+ *   3. Pools             pmap_create, pmap_close, pmap_terminate, pmap_join, pmap_destroy
  *   4. Calls             pmap_map, pmap_starmap, pmap_apply
- *   5. Inside a task     pmap_fail, pmap_item
- *   6. Plain functions   what the macros above expand to; for C++, Fortran and generated code
+ *   5. Async calls       pmap_map_async, pmap_starmap_async, pmap_apply_async, pmap_result_get …, pmap_wait
+ *   6. Streams           pmap_imap, pmap_imap_unordered, pmap_iter_next, pmap_iter_free
+ *   7. Reduction         PMAP_OP, pmap_reduce
+ *   8. Shared data       pmap_share, pmap_shared
+ *   9. Inside a task     pmap_fail, pmap_item, pmap_cancelled, pmap_random_stream …
+ *  10. Plain functions   what the macros above expand to; for C++, Fortran and generated code
  *
  * Words. A rank is a process of an MPI job; without a launcher there is one. The root is the rank that goes on
  * after pmap_create; the others serve. An item is one element of an input array, a chunk is a run of
@@ -38,11 +42,13 @@
  * it silent). A call that fails for its arguments changes nothing, and the pool stays usable.
  *
  * Ownership. Arrays are borrowed: input and output must stay valid, and the input unchanged, until the call
- * returns. Nothing is kept after that. A pool belongs to whoever created it, until pmap_destroy.
+ * returns, or, of an async call, until its result is ready. Nothing is kept after that. A pool belongs to whoever
+ * created it, until pmap_destroy.
  *
  * Threads. Any thread of the root may call into a pool, several at the same time, unless the program itself
  * initialised MPI below MPI_THREAD_MULTIPLE: then only the thread that created the pool may (see pmap_mpi.h).
- * pmap_create and pmap_destroy of one pool are called by one thread. A task runs on any thread of any rank; two
+ * pmap_create and pmap_destroy of one pool are called by one thread. Work goes on while the root's program computes
+ * something else, but in that one exception: there it goes on inside pmap calls only. A task runs on any thread of any rank; two
  * items run at the same time in one process only if that rank has two threads or more.
  */
 #ifndef PMAP_H
@@ -69,9 +75,15 @@ enum pmap_status {
                      * start its threads it ends the process itself; under MPI all ranks end then.) */
     PMAP_EFAILED,   /* a task reported a failure with pmap_fail */
     PMAP_EMISMATCH, /* the ranks do not run the same program: another pmap, or other tasks */
-    PMAP_EBUSY,     /* a pool already lives on this communicator */
+    PMAP_EBUSY,     /* some of these ranks serve another pool already */
     PMAP_EMPI,      /* MPI returned an error while the pool was being created. (Later on such an error ends the MPI job,
                      * with a text, as MPI does by default.) */
+    PMAP_ECANCELLED, /* not run, or not wanted any more: pmap_result_cancel, pmap_terminate, PMAP_STOP, .max_failures */
+    PMAP_ECLOSED,   /* the pool takes no work any more: pmap_close or pmap_terminate was called */
+    PMAP_EDEADLOCK, /* the call would wait for itself for ever: it was made inside a callback, or a pool was to be ended
+                     * inside one of its tasks */
+    PMAP_ETIMEOUT,  /* not ready yet. Not a failure: nothing is cancelled or printed, the call can be repeated */
+    PMAP_END,       /* the stream has no more results. Not a failure */
 };
 
 #define PMAP_NO_ITEM SIZE_MAX
@@ -111,6 +123,9 @@ const char *pmap_version(void);
  *     PMAP_BLOCK_TASK(halve, double, double);       // name, result type, item type: n items in one call, which
  *                                                   // a compiler can vectorise
  *
+ *     static struct pmap_bytes reverse(struct pmap_bytes line);
+ *     PMAP_BYTES_TASK(reverse);                     // items and results of any size: strings, images, files
+ *
  * After PMAP_TASK(power, double, double, int):
  *   struct power_args {double _1; int _2;}   one call's arguments, for pmap_starmap
  *   struct pmap_task power_task              the task itself, for the plain functions of part 6
@@ -126,6 +141,22 @@ const char *pmap_version(void);
  * OpenMP inside a task: in a pool of several threads per rank an inner parallel region has one thread, as nested regions
  * have by default. For few large items that use OpenMP themselves create the pool with .threads = 1. */
 
+/* An item or a result of any size, for PMAP_BYTES_TASK. data may be NULL if size is 0.
+ *
+ * As an item it is borrowed: the task reads it and leaves it. As a result it is given away: the task returns memory from
+ * malloc (or {NULL, 0}), which belongs to the library from then on; what arrives in the caller's out array is memory from
+ * malloc, too, and belongs to the caller: pmap_bytes_free frees all of an array at once. An item and its result travel
+ * between ranks as they are, whatever their size; where they do, a task gets its item aligned for any type, else at the
+ * caller's own address. */
+struct pmap_bytes {
+    void *data;
+    size_t size;
+};
+
+/* for (i = 0; i < n; i++) { free(array[i].data); array[i] = (struct pmap_bytes){NULL, 0}; }
+ * The array itself stays the caller's. NULL is fine if n is 0. */
+void pmap_bytes_free(struct pmap_bytes array[], size_t n);
+
 /* How one call of a task looks from outside. Made by the macros; a binding for another language may fill one
  * in and give it to pmap_task_register. */
 struct pmap_task {
@@ -134,6 +165,7 @@ struct pmap_task {
     const char *where;     /* the source file that declares it: two files may not declare different tasks of one name */
     unsigned arguments;    /* how many arguments it takes */
     bool block;            /* one call takes a run of items: a failure in it is a failure of the whole run */
+    bool bytes;            /* items and results are struct pmap_bytes, and what they point to travels with them */
     size_t args_size;      /* bytes of one item: its arguments; 0 if it takes none */
     size_t result_size;    /* bytes of one result; 0 if it has none */
     /* Equals: for (i = 0; i < n; i++) { *at = i; results[i] = f(args[i]); }
@@ -158,6 +190,12 @@ struct pmap_create_options {
                                * Without effect where the root is the only rank. */
     struct pmap_error *error; /* filled if pmap_create fails */
     const char *where;        /* the line of the program that makes this call; the macro sets it */
+    void (*initializer)(const void *initarg);        /* called once on each rank that runs items, before the first, */
+    void (*thread_initializer)(const void *initarg); /* and then this once on each of its threads */
+    const void *initarg;      /* what they are given. With an initarg_size, a copy of the root's initarg of so many */
+    size_t initarg_size;      /* bytes, kept as long as the pool; with 0, the pointer that this rank passed */
+    size_t max_tasks_per_worker; /* after so many items a thread is a new worker: its thread_initializer runs again,
+                               * between two items. 0: never */
 };
 
 /* Create a pool over all ranks of this MPI job, or over this process if no launcher started it.
@@ -170,6 +208,17 @@ struct pmap_create_options {
  * PMAP_OK with *pool = NULL. It returns the same status on every rank. A pool is cheap to keep: while nothing
  * is submitted it costs next to no CPU.
  *
+ * An initializer fails by pmap_fail, as a task does, and pmap_create then fails on all ranks, once, with PMAP_EFAILED and a
+ * text that names the rank. (Python's Pool starts another worker, for ever.) A thread_initializer that fails when it runs
+ * again fails the item that would have come next on that thread.
+ *
+ * Pools may live side by side. Where a pool over the same ranks with the same root lives already, the new one is served by
+ * the same threads of the same ranks: threads must be 0 or what it is there, and there can be no initializer. The other
+ * ranks are inside their first pmap_create then; they leave it when the last of these pools ends, and when they come to
+ * the line of the program that created the others they do not wait: pmap_create returns PMAP_OK and NULL there at once. So
+ * they must come to each such line as often as the root did, or to none of them and leave the program. Up to 32 such
+ * lines are remembered during the life of the first pool.
+ *
  * Initialises MPI if nobody has and a launcher (mpirun, srun --mpi=pmix …) started the process; MPI then stays
  * up until the process exits, and is finalized there. PMAP_MPI=no in the environment never initialises MPI,
  * PMAP_MPI=yes does in any case. A thread of the library's own makes all MPI calls then; a program that wants to make
@@ -180,15 +229,31 @@ struct pmap_create_options {
  * same ones.
  *
  * Returns PMAP_OK; PMAP_EINVAL (pool is NULL; threads or root out of range, or root not the same on all ranks; called
- * inside a task; over several ranks, two source files declare different tasks of one name and type); PMAP_ENOMEM; PMAP_EMISMATCH (the ranks run different programs: the text names the task); PMAP_EBUSY (a
- * pool over the same ranks lives already: they serve it, and cannot join another; ranks that come to the same line of
- * the program later are told so, too); PMAP_EMPI. *pool is NULL after a failure. */
+ * inside a task; over several ranks, two source files declare different tasks of one name and type); PMAP_ENOMEM; PMAP_EMISMATCH (the ranks run different programs: the text names the task); PMAP_EFAILED (an
+ * initializer failed); PMAP_EBUSY (some of the ranks, or all with another root, serve a pool already and cannot join
+ * another); PMAP_EMPI. *pool is NULL after a failure. */
 #define pmap_create(...) \
     pmap_create_with(&(struct pmap_create_options){ \
         .size = sizeof(struct pmap_create_options), .where = PMAP__HERE, .pool = __VA_ARGS__})
 
-/* End the pool on all ranks, and free it; no other thread may be in a call on it. NULL is fine. Only the root
- * has a pool to destroy; the other ranks leave pmap_create when it does. */
+/* No new work: every further call on the pool says PMAP_ECLOSED. What was submitted runs; a stream ends with what it has
+ * taken from its source. Closing twice does nothing. PMAP_OK, or PMAP_EINVAL: pool is NULL. */
+enum pmap_status pmap_close(struct pmap_pool *pool);
+
+/* Like pmap_close, but what has not begun never will, and what runs is asked to stop: pmap_cancelled() says true in it.
+ * Returns at once. Each pending result becomes ready, as PMAP_ECANCELLED, when the last of its items that runs has
+ * returned. (Python's Pool leaves them pending for ever.) An item that never asks pmap_cancelled() runs to its end, and a
+ * rank of one thread that is in it hears nothing until then: a thread cannot be stopped from outside. PMAP_OK, or PMAP_EINVAL: pool is NULL. */
+enum pmap_status pmap_terminate(struct pmap_pool *pool);
+
+/* Wait until everything that was submitted is done, callbacks included. PMAP_OK; PMAP_EINVAL: pool is NULL, or neither
+ * closed nor terminated; PMAP_EDEADLOCK: called inside a callback or a task. */
+enum pmap_status pmap_join(struct pmap_pool *pool);
+
+/* pmap_close, pmap_join, and free the pool; on all ranks it is over. No other thread may be in a call on it. NULL is fine.
+ * Only the root has a pool to destroy; the other ranks leave pmap_create when it does. Results stay valid until they
+ * are freed; streams must be freed before. Inside a callback or a task it prints a warning and does nothing.
+ * (Python's with statement terminates instead.) */
 void pmap_destroy(struct pmap_pool *pool);
 
 /* How many ranks the pool has; 1 without a launcher. */
@@ -201,27 +266,62 @@ int pmap_threads(const struct pmap_pool *pool);
  *
  * Options follow n as designated initialisers: pmap_map(pool, square, x, y, 1000, .chunksize = 20).
  *
- * chunksize  0: chosen by the library, which times the items and hands out about a millisecond of work at a time,
- *            less toward the end. c > 0: exactly c neighbouring items at a time (the last chunk may be shorter),
- *            run one after another on one thread. It never changes a result.
- * error      filled if the call fails.
+ * chunksize     0: chosen by the library, which times the items and hands out about a millisecond of work at a time,
+ *               less toward the end. c > 0: exactly c neighbouring items at a time (the last chunk may be shorter),
+ *               run one after another on one thread. It never changes a result.
+ * error         filled if the call fails.
+ * on_error      what becomes of the other items when one fails.
+ *                 PMAP_RUN_ALL (the default): they all run; the call returns PMAP_EFAILED and the error of the failed item
+ *                 with the lowest index, whatever order they ran in. (Python's Pool reports whichever failure comes first
+ *                 and drops the rest of that chunk.)
+ *                 PMAP_STOP: no more are begun, and those that run are asked to stop (pmap_cancelled). The error is that of
+ *                 the lowest that failed.
+ *                 PMAP_COLLECT: they all run, statuses tells which failed, and the call returns PMAP_OK.
+ * statuses      an array of n, filled with what became of each item: PMAP_OK; PMAP_EFAILED; PMAP_ECANCELLED (it was not
+ *               run, or was asked to stop and gave up then: pmap_cancelled); PMAP_ENOMEM; PMAP_EINVAL (its rank does not know the task).
+ * max_failures  m > 0: stop as PMAP_STOP does when m items have failed, and return PMAP_EFAILED in any case.
+ * retries       a failed item is run again, on whichever thread is free, up to so many times. Only its last run counts,
+ * retry_delay   and each new run begins at least so many seconds after the failure.
+ * cost          an array of n estimates, in any unit: the items with the highest are begun first. A chunk is then a run of
+ *               items of neighbouring cost. It never changes a result.
+ * priority      jobs with a higher one go first: no item of another is begun while one of them is left. Among equals,
+ *               first come, first served, but a call of a single item waits for no map: threads take both in turn.
+ * seed          for pmap_random_stream. 0 is a seed like any other.
  *
  * n = 0 succeeds at once and runs nothing; arrays may be NULL then.
  *
- * If items fail, every other item runs all the same and its result is in the output. The error is that of the
- * failed item with the lowest index, whatever order they ran in; results of failed items are all zero bytes.
- * (Python's Pool reports whichever failure comes first and drops the rest of that chunk.)
+ * When a call is over, however it ended, none of its items runs any more on any rank. Results of items that did not succeed are all zero bytes. Good results are in out whatever failed.
  *
- * They return PMAP_OK; PMAP_EFAILED (an item called pmap_fail); PMAP_ENOMEM; PMAP_EINVAL: pool is
- * NULL, an array is NULL, n times the element size overflows, chunksize is negative, an element's size is not the
+ * They return PMAP_OK; PMAP_EFAILED (an item called pmap_fail); PMAP_ECANCELLED (by pmap_terminate on another thread);
+ * PMAP_ECLOSED; PMAP_EDEADLOCK (called in a callback); PMAP_ENOMEM; PMAP_EINVAL: pool is
+ * NULL, an array is NULL, n times the element size overflows, chunksize, retries or retry_delay is negative, a cost is
+ * not a number, PMAP_COLLECT without statuses, an element's size is not the
  * task's, the task is of the wrong kind for this call, a rank does not know the task, or the pool belongs to
  * another thread (see Threads above). */
+
+enum pmap_on_error { PMAP_RUN_ALL = 0, PMAP_STOP, PMAP_COLLECT };
+
+/* Called when an async call has succeeded, with its out array and n; or else with its error, which is valid during the
+ * callback. See part 5. */
+typedef void pmap_callback_fn(void *user, void *out, size_t n);
+typedef void pmap_error_callback_fn(void *user, const struct pmap_error *error);
 
 struct pmap_map_options {
     size_t size; /* sizeof(struct pmap_map_options); the macro sets it */
     size_t n;
     ptrdiff_t chunksize;
     struct pmap_error *error;
+    enum pmap_on_error on_error;
+    enum pmap_status *statuses;
+    size_t max_failures;
+    int retries;
+    double retry_delay; /* seconds */
+    const double *cost;
+    int priority;
+    uint64_t seed;
+    pmap_callback_fn *callback; /* these three for async calls only */
+    pmap_error_callback_fn *error_callback;
+    void *user;
 };
 
 /* for (i = 0; i < n; i++) out[i] = task(in[i]);       for a task of one argument, or a block task
@@ -241,6 +341,13 @@ struct pmap_map_options {
 struct pmap_apply_options {
     size_t size; /* sizeof(struct pmap_apply_options) */
     struct pmap_error *error;
+    int retries;
+    double retry_delay;
+    int priority;
+    uint64_t seed;
+    pmap_callback_fn *callback; /* these three for pmap_apply_async only */
+    pmap_error_callback_fn *error_callback;
+    void *user;
 };
 
 /* *out = task(a, b, …);                     pmap_apply(pool, power, &y, 2.0, 10)
@@ -249,7 +356,251 @@ struct pmap_apply_options {
  * follow the arguments: pmap_apply(pool, power, &y, 2.0, 10, .error = &err). */
 #define pmap_apply(pool, task, ...) task##__apply((pool), (struct task##_call){.out = __VA_ARGS__})
 
-/* ---- 5. Inside a task ---------------------------------------------------------------------------------- */
+/* ---- 5. Async calls ------------------------------------------------------------------------------------
+ *
+ *     struct pmap_result *r = pmap_map_async(pool, square, x, y, 1000);
+ *     …                                                       // compute something else meanwhile
+ *     status = pmap_result_get(r, PMAP_FOREVER, &err);        // y is filled now
+ *     pmap_result_free(r);
+ *
+ * Each takes what its namesake takes, and the options callback, error_callback and user; it returns at once with a result
+ * to ask later, or with NULL if the call itself is refused (why: .error, or stderr). What the call borrows, arrays,
+ * statuses and cost, it borrows until the result is ready; .error is used for a refusal only, and not kept. (The argument
+ * values of pmap_apply_async are copied, but not what a struct pmap_bytes points to.) Inside a task such a call runs on the
+ * spot, too, and its result is ready at once.
+ *
+ * Exactly one of callback and error_callback is called, once, if it was given, also for n = 0: on the root, on a thread of
+ * the library's (or inside a pmap call, if the program owns MPI below MPI_THREAD_MULTIPLE), one at a time, in the order in which
+ * calls complete, before the result turns ready. A callback may submit work. It may not wait for any: a call that would
+ * have to returns PMAP_EDEADLOCK (looking, with a timeout of 0, is fine). What it reports by pmap_fail is printed as a warning. Messages of this pool's
+ * ranks are not handled while it runs, so it should be short. */
+struct pmap_result;
+
+#define PMAP_FOREVER (-1.0) /* as a timeout: any negative number of seconds */
+
+#define pmap_map_async(pool, task, in, out, ...)                                                           \
+    pmap_map_async_with((pool), &task##_task, (in), PMAP__ELEMENT_SIZE(in), (out), PMAP__ELEMENT_SIZE(out), \
+                        &(struct pmap_map_options){.size = sizeof(struct pmap_map_options), .n = __VA_ARGS__})
+#define pmap_starmap_async(pool, task, args, out, ...)                                                           \
+    pmap_starmap_async_with((pool), &task##_task, (args), PMAP__ELEMENT_SIZE(args), (out), PMAP__ELEMENT_SIZE(out), \
+                            &(struct pmap_map_options){.size = sizeof(struct pmap_map_options), .n = __VA_ARGS__})
+#define pmap_apply_async(pool, task, ...) task##__apply_async((pool), (struct task##_call){.out = __VA_ARGS__})
+
+/* Wait until the result is ready, for timeout seconds at most; 0 only looks. PMAP_OK; PMAP_ETIMEOUT; PMAP_EINVAL: result is
+ * NULL, or timeout is not a number; PMAP_EDEADLOCK: it is not ready, and this is a callback. Several threads may wait. */
+enum pmap_status pmap_result_wait(struct pmap_result *result, double timeout);
+
+/* Like pmap_result_wait, then what the call would have returned, were it not async; of a failure *error says more, or stderr
+ * if error is NULL. It can be repeated. */
+enum pmap_status pmap_result_get(struct pmap_result *result, double timeout, struct pmap_error *error);
+
+/* Is it ready? False for NULL. Never waits, never fails; (where the program owns MPI below MPI_THREAD_MULTIPLE it is also a
+ * chance for work to go on). */
+bool pmap_result_ready(struct pmap_result *result);
+
+/* *successful: did the call return PMAP_OK? PMAP_OK, or PMAP_EINVAL: result or successful is NULL, or it is not ready. */
+enum pmap_status pmap_result_successful(struct pmap_result *result, bool *successful);
+
+/* What has not begun of this call never will, and its items that run are asked to stop: as pmap_terminate, for one call. It
+ * becomes ready as PMAP_ECANCELLED, or as PMAP_EFAILED if an item had failed, or as PMAP_OK if every item had succeeded
+ * by then. Returns at once. PMAP_OK, also if it was ready; PMAP_EINVAL: result is NULL. */
+enum pmap_status pmap_result_cancel(struct pmap_result *result);
+
+/* The result is not needed any more. What is not ready goes on, borrows what it borrows, and calls its callbacks. NULL is
+ * fine. */
+void pmap_result_free(struct pmap_result *result);
+
+/* Wait for any of n results, for all, or for one that is not successful (or all). NULL entries are passed over, so that
+ * those that have been dealt with can be crossed out; the same result may be there twice. *index, if index is not NULL, is a
+ * result that ended the wait: the first that is ready, for PMAP_FIRST_ERROR the first that failed, n if there is none.
+ * Results may be of several pools. PMAP_OK (also for n = 0, or if all are NULL); PMAP_ETIMEOUT; PMAP_EINVAL: results is
+ * NULL, until or timeout makes no sense; PMAP_EDEADLOCK as for pmap_result_wait. */
+enum pmap_until { PMAP_ANY, PMAP_ALL, PMAP_FIRST_ERROR };
+enum pmap_status pmap_wait(struct pmap_result *const results[], size_t n, enum pmap_until until, double timeout,
+                           size_t *index);
+
+/* ---- 6. Streams ----------------------------------------------------------------------------------------
+ *
+ *     struct pmap_iter *it = pmap_imap(pool, square, PMAP_ARRAY(x, 1000), .chunksize = 10);
+ *     while ((status = pmap_iter_next(it, &y, PMAP_FOREVER)) != PMAP_END)     // at once if it is NULL
+ *         if (status == PMAP_OK)
+ *             printf("%d\n", y);
+ *     pmap_iter_free(it);
+ *
+ * Equals: while (source gives an item) yield task(item); with many items at work at once, and results that can be used
+ * before the last item is even known. pmap_imap yields in the order of the source, pmap_imap_unordered as they come.
+ *
+ * A source is an array, borrowed until the stream is freed, or a generator:
+ *
+ *     static bool next_line(void *state, void *item)         // item points to one of the task's items, to be filled
+ *     {
+ *         if (end of file) return false;                     // no more
+ *         *(struct line *)item = …; return true;
+ *     }
+ *     pmap_imap(pool, count, PMAP_GENERATOR(next_line, file))
+ *
+ * The items of a task of several arguments are struct task_args. The data of struct pmap_bytes items from a generator must
+ * be from malloc, and is freed by the library when the item has run.
+ *
+ * A generator is called on a thread of its own, one call at a time, never after pmap_iter_free has returned. It may be
+ * endless. It fails by pmap_fail and ends with that: the items before still yield, then the stream yields the error once
+ * (status PMAP_EFAILED, item: how many it had given), then PMAP_END.
+ *
+ * chunksize     items that go to a worker at once, 1 unless given (0 is 1, too), and buffersize at most; only the last
+ *               chunk is shorter.
+ * buffersize    at most so many items are taken from the source and not yet yielded; that bounds memory, however slow
+ *               the consumer. Default: enough to keep all threads busy twice over, 2 * pmap_threads * chunksize. It
+ *               holds exactly: the producer is asked so often and no further until a result is taken.
+ * error         filled by pmap_imap if it fails, and then by each pmap_iter_next that does; it must stay valid as long
+ *               as the stream.
+ * retries, retry_delay, priority, seed      as for pmap_map; item i of the stream has the random numbers of item i. */
+typedef bool pmap_source_fn(void *state, void *item);
+
+struct pmap_source {
+    const void *items;    /* an array: its items, */
+    size_t item_size;     /* bytes of one (0: not checked), */
+    size_t n;             /* and how many. Or a generator: how many it will give, 0 if that is not known; one that
+                           * gives fewer has failed, and more it is not asked for */
+    pmap_source_fn *next; /* a generator, */
+    void *state;          /* and what it is given */
+};
+
+#define PMAP_ARRAY(array, count) \
+    ((struct pmap_source){.items = (array), .item_size = PMAP__ELEMENT_SIZE(array), .n = (count)})
+#define PMAP_GENERATOR(function, its_state) ((struct pmap_source){.next = (function), .state = (its_state)})
+
+struct pmap_imap_options {
+    size_t size; /* sizeof(struct pmap_imap_options); the macro sets it */
+    struct pmap_source source;
+    ptrdiff_t chunksize;
+    size_t buffersize;
+    struct pmap_error *error;
+    int retries;
+    double retry_delay;
+    int priority;
+    uint64_t seed;
+};
+
+struct pmap_iter;
+
+/* A stream, or NULL if it cannot be: PMAP_EINVAL, PMAP_ENOMEM, PMAP_ECLOSED, as for pmap_map; also PMAP_EINVAL if the source
+ * is neither an array nor a generator, or both, and inside a task. */
+#define pmap_imap(pool, task, ...)       \
+    pmap_imap_with((pool), &task##_task, \
+                   &(struct pmap_imap_options){.size = sizeof(struct pmap_imap_options), .source = __VA_ARGS__})
+#define pmap_imap_unordered(pool, task, ...)       \
+    pmap_imap_unordered_with((pool), &task##_task, \
+                             &(struct pmap_imap_options){.size = sizeof(struct pmap_imap_options), .source = __VA_ARGS__})
+
+/* The next result into *out (NULL for an action), waiting for it timeout seconds at most. One thread at a time.
+ *
+ * PMAP_OK; PMAP_END: there are no more, and will be none, or iter is NULL; PMAP_ETIMEOUT; PMAP_EFAILED: an item failed, or the generator did,
+ * and the stream goes on with the next (Python's gives up the rest of the chunk); PMAP_ECANCELLED: the item was given up
+ * when the pool was terminated; PMAP_ENOMEM for an item likewise; PMAP_EDEADLOCK: nothing is ready, and this is a callback;
+ * PMAP_EINVAL: out is NULL or points to something of another size than a result, timeout is not a number.
+ * *out is set to zero bytes if an item or the generator failed, was given up or lost; else only PMAP_OK changes it. */
+#define pmap_iter_next(iter, out, timeout) pmap_iter_next_with((iter), (out), PMAP__ELEMENT_SIZE(out), (timeout))
+
+/* Which item the last pmap_iter_next that told about one was about: its place in the source, from 0; for a failure of the
+ * generator, how many items it had given; PMAP_NO_ITEM at the end, before the first and for NULL. */
+size_t pmap_iter_item(const struct pmap_iter *iter);
+
+/* End the stream: the source is not asked any more, what is queued is dropped, and what runs is asked to stop and
+ * waited for. The pool stays usable. It waits for a call of the generator that is under way. NULL is fine. Must come before
+ * pmap_destroy. */
+void pmap_iter_free(struct pmap_iter *iter);
+
+/* ---- 7. Reduction --------------------------------------------------------------------------------------
+ *
+ *     static double add(double a, double b) { return a + b; }
+ *     PMAP_OP(add, double);                            // at file scope: name, type
+ *
+ *     pmap_reduce(pool, square, add, x, &sum, n);      // sum of squares
+ *
+ * Equals: out = task(in[0]); for (i = 1; i < n; i++) out = op(out, task(in[i]));     up to where the brackets are
+ *
+ * The brackets are a fixed tree over the item index that depends on n, and on the size of a result, alone. So the result is the same, bit
+ * for bit, for any number of threads and ranks and any chunk size. op must be associative, as far as you care about
+ * the difference; it need not be commutative, for operands keep their order. It is a plain function of two values of the task's
+ * result type, which may be a struct; it may run on any thread of any rank, several at once, and it may fail by pmap_fail.
+ * Mapping and folding happen where the items are: at no time are there n results in memory.
+ *
+ * The task may be of any kind but one of bytes; for a block task in and out are as for pmap_map.
+ *
+ * identity   a value of the result type: *out for n = 0. Without it n = 0 is PMAP_EINVAL.
+ * chunksize  is rounded up to whole leaves of the tree.
+ * error, priority, seed, retries, retry_delay   as for pmap_map; what is run again is a leaf of the tree.
+ *
+ * Statuses as for pmap_map; the first failure stops the rest (on_error is PMAP_STOP here), and *out is set only by success. */
+struct pmap_op {
+    const char *name; /* what error texts call it */
+    const char *type; /* of its operands, as declared */
+    const char *where; /* the source file that declares it */
+    size_t size;      /* bytes of an operand */
+    /* *acc = values[0]; for (i = 1; i < n; i++) *acc = op(*acc, values[i]);    for n > 0; acc is none of the values.
+     * For 32 values or more the brackets are around eight runs of neighbours, which lets a processor work on all at once. */
+    void (*fold)(size_t n, const void *values, void *acc);
+    uint64_t id;          /* the library's */
+    struct pmap_op *next; /* the library's */
+};
+
+/* Make an operation known to this process, as pmap_task_register does. */
+void pmap_op_register(struct pmap_op *op);
+
+struct pmap_reduce_options {
+    size_t size; /* sizeof(struct pmap_reduce_options); the macro sets it */
+    size_t n;
+    const void *identity;
+    ptrdiff_t chunksize;
+    struct pmap_error *error;
+    int retries;
+    double retry_delay;
+    int priority;
+    uint64_t seed;
+};
+
+#define pmap_reduce(pool, task, op, in, out, ...)                                                     \
+    pmap_reduce_with((pool), &task##_task, &op##_op, (in), PMAP__ELEMENT_SIZE(in), (out), PMAP__ELEMENT_SIZE(out), \
+                     &(struct pmap_reduce_options){.size = sizeof(struct pmap_reduce_options), .n = __VA_ARGS__})
+
+/* ---- 8. Shared data ------------------------------------------------------------------------------------
+ *
+ *     pmap_share(pool, table, table_size, &handle);                  // on the root, once
+ *     static double look_up(struct pmap_handle handle, double x)     // a task: the handle travels as an argument
+ *     {
+ *         const double *table = pmap_shared(handle);
+ *         …
+ *     }
+ *
+ * Read-only data for all tasks: sent once, along a tree of ranks, and kept once per node, where its ranks share the memory. */
+struct pmap_handle {
+    uint64_t id; /* never 0 */
+    size_t size; /* bytes */
+};
+
+struct pmap_share_options {
+    size_t size; /* sizeof(struct pmap_share_options); the macro sets it */
+    struct pmap_handle *handle; /* where the handle goes */
+    struct pmap_error *error;
+};
+
+/* Copy size bytes at data to every node of the pool. Returns when they are there; data is not needed any more then. Ranks
+ * take part between two items: it waits for those that run at ranks of a single thread. Calls from several threads are
+ * served one after another. PMAP_OK; PMAP_EINVAL (pool, data or handle is NULL, size is 0, or called inside a task);
+ * PMAP_EDEADLOCK (in a callback); PMAP_ECLOSED; PMAP_ENOMEM (on some node: the data is on none then). */
+#define pmap_share(pool, data, bytes, ...)    \
+    pmap_share_with((pool), (data), (bytes), \
+                    &(struct pmap_share_options){.size = sizeof(struct pmap_share_options), .handle = __VA_ARGS__})
+
+/* The shared data, aligned to a page; NULL if there is no such data (any more). On any thread of any rank of the pool, inside
+ * tasks or not. */
+const void *pmap_shared(struct pmap_handle handle);
+
+/* The data is not needed any more: no task may use it now or later. What is left is freed with the pool. PMAP_OK; PMAP_EINVAL
+ * (pool is NULL, or knows no such handle); PMAP_EDEADLOCK. */
+enum pmap_status pmap_unshare(struct pmap_pool *pool, struct pmap_handle handle);
+
+/* ---- 9. Inside a task ---------------------------------------------------------------------------------- */
 
 /* Report that the item now running has failed, with a code of your own and a text as for printf. It does not
  * end the function: return after it. It returns 0, so that a task can say
@@ -257,15 +608,49 @@ struct pmap_apply_options {
  *     if (x < 0)
  *         return pmap_fail(2, "negative input %d", x);
  *
- * The first report of an item counts. In a block task it stands for all items of the block. Outside a task it
- * prints a warning and does nothing. The text may use what a struct pmap_error has room for. */
+ * The first report of an item counts. In a block task it stands for all items of the block. It works in the same way in
+ * initializers, generators and operations. Elsewhere it prints a warning and does nothing. The text may use what a struct pmap_error has room for. */
 int pmap_fail(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* The index of the item now running in its map; 0 in an apply; the first of the run in a block task;
  * PMAP_NO_ITEM outside a task. */
 size_t pmap_item(void);
 
-/* ---- 6. Plain functions --------------------------------------------------------------------------------
+/* Should the item now running stop? True once its call is cancelled (pmap_result_cancel, pmap_terminate, pmap_iter_free, or a
+ * failure under PMAP_STOP). A long task that asks from time to time, and returns early, makes all of these quick; once it has been told so,
+ * what it returns is thrown away, and the item counts as PMAP_ECANCELLED. Costs a few nanoseconds. False outside a task. */
+bool pmap_cancelled(void);
+
+/* The rank, and the thread of that rank, that runs the calling task, initializer, operation, generator or callback; -1
+ * elsewhere. */
+int pmap_rank(void);
+int pmap_thread(void);
+
+/* Random numbers that do not depend on who runs what: one stream for each item of a call.
+ *
+ *     struct pmap_random r = pmap_random_stream(pmap_item());
+ *     double x = pmap_random_uniform(&r);
+ *
+ * The stream of an item is a function of the call's .seed and the item's index alone: the same for any number of threads and
+ * ranks, any chunk size, and a retry. Inside a block task, name each item of the block: pmap_random_stream(pmap_item() + i).
+ * A call inside a task takes its default seed from the task's own stream, so that nested calls differ. Two calls
+ * with one seed have the same numbers: give them different ones. Outside a task the seed is 0.
+ *
+ * The generator is Philox4x64-10 as in the Random123 library (Salmon, Moraes, Dror, Shaw: Parallel random numbers: as easy
+ * as 1, 2, 3, SC 2011), with key {seed, 0} and counter {block, 0, item, 0}: 2^64 streams of 2^66 numbers. */
+struct pmap_random {
+    uint64_t key[2], counter[4]; /* of the next block */
+    uint64_t block[4];           /* four numbers */
+    unsigned used;               /* of them */
+};
+
+struct pmap_random pmap_random_stream(size_t item);
+uint64_t pmap_random_bits(struct pmap_random *random);    /* 64 random bits */
+double pmap_random_uniform(struct pmap_random *random);   /* in [0, 1), a multiple of 2^-53 */
+double pmap_random_normal(struct pmap_random *random);    /* mean 0, variance 1 (Box and Muller 1958); uses two numbers */
+uint64_t pmap_random_below(struct pmap_random *random, uint64_t n); /* 0 … n - 1, each as likely (Lemire 2019); n > 0 */
+
+/* ---- 10. Plain functions -------------------------------------------------------------------------------
  *
  * What the macros expand to. options->size must be sizeof the struct, so that a newer library can tell what an
  * older caller knows; fields left zero mean the default. A size of 0 for an element means "not checked". */
@@ -282,6 +667,29 @@ enum pmap_status pmap_starmap_with(struct pmap_pool *pool, struct pmap_task *tas
 /* args is one struct of the task's arguments, out one result; either may be NULL if the task has none. */
 enum pmap_status pmap_apply_with(struct pmap_pool *pool, struct pmap_task *task, const void *args, void *out,
                                  const struct pmap_apply_options *options);
+
+struct pmap_result *pmap_map_async_with(struct pmap_pool *pool, struct pmap_task *task, const void *in, size_t in_size,
+                                        void *out, size_t out_size, const struct pmap_map_options *options);
+
+struct pmap_result *pmap_starmap_async_with(struct pmap_pool *pool, struct pmap_task *task, const void *args,
+                                            size_t args_size, void *out, size_t out_size,
+                                            const struct pmap_map_options *options);
+
+struct pmap_result *pmap_apply_async_with(struct pmap_pool *pool, struct pmap_task *task, const void *args, void *out,
+                                          const struct pmap_apply_options *options);
+
+struct pmap_iter *pmap_imap_with(struct pmap_pool *pool, struct pmap_task *task, const struct pmap_imap_options *options);
+
+struct pmap_iter *pmap_imap_unordered_with(struct pmap_pool *pool, struct pmap_task *task,
+                                           const struct pmap_imap_options *options);
+
+enum pmap_status pmap_iter_next_with(struct pmap_iter *iter, void *out, size_t out_size, double timeout);
+
+enum pmap_status pmap_reduce_with(struct pmap_pool *pool, struct pmap_task *task, struct pmap_op *op, const void *in,
+                                  size_t in_size, void *out, size_t out_size, const struct pmap_reduce_options *options);
+
+enum pmap_status pmap_share_with(struct pmap_pool *pool, const void *data, size_t bytes,
+                                 const struct pmap_share_options *options);
 
 #ifdef __cplusplus
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026 the pmap authors
  *
- * The machinery behind PMAP_TASK, PMAP_ACTION, PMAP_BLOCK_TASK and the call macros. Included by pmap.h; nothing
+ * The machinery behind PMAP_TASK, PMAP_ACTION, PMAP_BLOCK_TASK, PMAP_BYTES_TASK, PMAP_OP and the call macros. Included by pmap.h; nothing
  * in here is for users to name. For double power(double, int), PMAP_TASK(power, double, double, int) becomes
  *
  *     struct power_args { double _1; int _2; };                                     one call's arguments
@@ -10,6 +10,7 @@
  *     static struct pmap_task power_task = { "power", "double (double, int)", … };
  *     static void power__register(void)                                             a constructor: before main
  *     static enum pmap_status power__apply(pool, struct power_call)
+ *     static struct pmap_result *power__apply_async(pool, struct power_call)
  *
  * The loop stores the item's index to *at before each call, not through a volatile or an atomic: a compiler that
  * can see that the task calls nothing drops the stores and may vectorise the loop; one that cannot must have
@@ -41,7 +42,16 @@
 #define PMAP__COUNT_(a, b, c, d, e, f, g, h, i, j, n, ...) n
 
 /* Options that a pmap_apply may name after its arguments. */
-#define PMAP__APPLY_OPTIONS struct pmap_error *error;
+#define PMAP__APPLY_OPTIONS                                                          \
+    struct pmap_error *error; int retries; double retry_delay; int priority; uint64_t seed; \
+    pmap_callback_fn *callback; pmap_error_callback_fn *error_callback; void *user;
+
+/* The same, from a call struct c into a struct pmap_apply_options. */
+#define PMAP__TAKE_OPTIONS(c)                                                                              \
+    &(struct pmap_apply_options){.size = sizeof(struct pmap_apply_options), .error = (c).error,            \
+                                 .retries = (c).retries, .retry_delay = (c).retry_delay,                   \
+                                 .priority = (c).priority, .seed = (c).seed, .callback = (c).callback,     \
+                                 .error_callback = (c).error_callback, .user = (c).user}
 
 /* By number of arguments: the members of the argument struct; an item's type; the arguments of a call, taken
  * from a struct s, and from the item at a[i]. An item of a task of one argument is that argument itself. */
@@ -103,18 +113,23 @@
         }                                                                                        \
     }
 
-#define PMAP__REGISTER(f, SIGNATURE, N, BLOCK, ARGS_SIZE, RESULT_SIZE)                            \
+#define PMAP__REGISTER(f, SIGNATURE, N, BLOCK, BYTES, ARGS_SIZE, RESULT_SIZE)                             \
     static struct pmap_task f##_task = {.name = #f, .signature = SIGNATURE, .where = __FILE__, .arguments = N, .block = BLOCK, \
-                                        .args_size = ARGS_SIZE, .result_size = RESULT_SIZE, .run = f##__run}; \
+                                        .bytes = BYTES, .args_size = ARGS_SIZE, .result_size = RESULT_SIZE, .run = f##__run}; \
     __attribute__((constructor)) static void f##__register(void) { pmap_task_register(&f##_task); }
 
 #define PMAP__APPLY(f, ARGS, ARGS_POINTER)                                                             \
     __attribute__((unused)) static enum pmap_status f##__apply(struct pmap_pool *pmap__pool, struct f##_call pmap__call) \
     {                                                                                                  \
         ARGS                                                                                           \
-        return pmap_apply_with(pmap__pool, &f##_task, ARGS_POINTER, pmap__call.out,                              \
-                               &(struct pmap_apply_options){.size = sizeof(struct pmap_apply_options), \
-                                                            .error = pmap__call.error});                     \
+        return pmap_apply_with(pmap__pool, &f##_task, ARGS_POINTER, pmap__call.out, PMAP__TAKE_OPTIONS(pmap__call)); \
+    }                                                                                                  \
+    __attribute__((unused)) static struct pmap_result *f##__apply_async(struct pmap_pool *pmap__pool,  \
+                                                                        struct f##_call pmap__call)    \
+    {                                                                                                  \
+        ARGS                                                                                           \
+        return pmap_apply_async_with(pmap__pool, &f##_task, ARGS_POINTER, pmap__call.out,              \
+                                     PMAP__TAKE_OPTIONS(pmap__call));                                  \
     }                                                                                                  \
     struct f##_call /* takes the semicolon that ends the declaration */
 
@@ -123,7 +138,7 @@
 #define PMAP__TASK_2(f, R)                                              \
     struct f##_call { R *out; PMAP__APPLY_OPTIONS };                    \
     PMAP__RUN(f, char, R, pmap__r[pmap__i] = f())                                   \
-    PMAP__REGISTER(f, #R " (void)", 0, false, 0, sizeof(R))             \
+    PMAP__REGISTER(f, #R " (void)", 0, false, false, 0, sizeof(R))             \
     PMAP__APPLY(f, , NULL)
 #define PMAP__TASK_3(f, R, ...) PMAP__TASK_N(f, R, 1, __VA_ARGS__)
 #define PMAP__TASK_4(f, R, ...) PMAP__TASK_N(f, R, 2, __VA_ARGS__)
@@ -136,7 +151,7 @@
 #define PMAP__TASK_N(f, R, N, ...)                                                                      \
     PMAP__STRUCTS(f, R *, PMAP__FIELDS_##N(__VA_ARGS__))                                                \
     PMAP__RUN(f, PMAP__ITEM_##N(f, __VA_ARGS__), R, pmap__r[pmap__i] = f(PMAP__GIVE_ITEM_##N(pmap__a, pmap__i)))                \
-    PMAP__REGISTER(f, #R " (" #__VA_ARGS__ ")", N, false, sizeof(PMAP__ITEM_##N(f, __VA_ARGS__)), sizeof(R)) \
+    PMAP__REGISTER(f, #R " (" #__VA_ARGS__ ")", N, false, false, sizeof(PMAP__ITEM_##N(f, __VA_ARGS__)), sizeof(R)) \
     PMAP__APPLY(f, struct f##_args pmap__args = {PMAP__GIVE_##N(pmap__call)};, &pmap__args)
 
 /* PMAP_ACTION likewise, without a result type. */
@@ -144,7 +159,7 @@
 #define PMAP__ACTION_1(f)                              \
     struct f##_call { void *out; PMAP__APPLY_OPTIONS }; \
     PMAP__RUN(f, char, char, f())                      \
-    PMAP__REGISTER(f, "void (void)", 0, false, 0, 0)   \
+    PMAP__REGISTER(f, "void (void)", 0, false, false, 0, 0)   \
     PMAP__APPLY(f, , NULL)
 #define PMAP__ACTION_2(f, ...) PMAP__ACTION_N(f, 1, __VA_ARGS__)
 #define PMAP__ACTION_3(f, ...) PMAP__ACTION_N(f, 2, __VA_ARGS__)
@@ -157,7 +172,7 @@
 #define PMAP__ACTION_N(f, N, ...)                                                                        \
     PMAP__STRUCTS(f, void *, PMAP__FIELDS_##N(__VA_ARGS__))                                              \
     PMAP__RUN(f, PMAP__ITEM_##N(f, __VA_ARGS__), char, f(PMAP__GIVE_ITEM_##N(pmap__a, pmap__i)))                     \
-    PMAP__REGISTER(f, "void (" #__VA_ARGS__ ")", N, false, sizeof(PMAP__ITEM_##N(f, __VA_ARGS__)), 0)    \
+    PMAP__REGISTER(f, "void (" #__VA_ARGS__ ")", N, false, false, sizeof(PMAP__ITEM_##N(f, __VA_ARGS__)), 0)    \
     PMAP__APPLY(f, struct f##_args pmap__args = {PMAP__GIVE_##N(pmap__call)};, &pmap__args)
 
 /* A block task is called once for a run of items. */
@@ -168,8 +183,53 @@
         *pmap__at = 0;                                                                           \
         f(pmap__n, pmap__args, pmap__results);                                                   \
     }                                                                                            \
-    PMAP__REGISTER(f, #R "[] (" #T "[])", 1, true, sizeof(T), sizeof(R))                         \
+    PMAP__REGISTER(f, #R "[] (" #T "[])", 1, true, false, sizeof(T), sizeof(R))                         \
     PMAP__APPLY(f, struct f##_args pmap__args = {pmap__call._1};, &pmap__args)
+
+/* Items and results are struct pmap_bytes; the library sees to what they point to. */
+#define PMAP_BYTES_TASK(f)                                                                       \
+    PMAP__STRUCTS(f, struct pmap_bytes *, struct pmap_bytes _1;)                                 \
+    PMAP__RUN(f, struct pmap_bytes, struct pmap_bytes, pmap__r[pmap__i] = f(pmap__a[pmap__i]))   \
+    PMAP__REGISTER(f, "bytes (bytes)", 1, false, true, sizeof(struct pmap_bytes), sizeof(struct pmap_bytes)) \
+    PMAP__APPLY(f, struct f##_args pmap__args = {pmap__call._1};, &pmap__args)
+
+/* An operation for pmap_reduce: see fold in struct pmap_op. The eight runs are independent of each other, so that a
+ * processor need not wait for one application before it begins the next; for large operands that matters less than the
+ * room on the stack. */
+#define PMAP_OP(f, T)                                                                            \
+    static void f##__fold(size_t pmap__n, const void *pmap__values, void *pmap__acc)             \
+    {                                                                                            \
+        const T *pmap__v = pmap__values;                                                         \
+        T *pmap__to = pmap__acc;                                                                 \
+        if (sizeof(T) <= 64 && pmap__n >= 32) {                                                  \
+            T pmap__a[sizeof(T) <= 64 ? 8 : 1];                                                  \
+            size_t pmap__m = pmap__n / 8;                                                        \
+            for (size_t pmap__i = 0; pmap__i < 8; pmap__i++)                                     \
+                pmap__a[pmap__i] = pmap__v[pmap__i * pmap__m];                                   \
+            for (size_t pmap__i = 1; pmap__i < pmap__m; pmap__i++) {                             \
+                pmap__a[0] = f(pmap__a[0], pmap__v[pmap__i]);                                    \
+                pmap__a[1] = f(pmap__a[1], pmap__v[pmap__m + pmap__i]);                          \
+                pmap__a[2] = f(pmap__a[2], pmap__v[2 * pmap__m + pmap__i]);                      \
+                pmap__a[3] = f(pmap__a[3], pmap__v[3 * pmap__m + pmap__i]);                      \
+                pmap__a[4] = f(pmap__a[4], pmap__v[4 * pmap__m + pmap__i]);                      \
+                pmap__a[5] = f(pmap__a[5], pmap__v[5 * pmap__m + pmap__i]);                      \
+                pmap__a[6] = f(pmap__a[6], pmap__v[6 * pmap__m + pmap__i]);                      \
+                pmap__a[7] = f(pmap__a[7], pmap__v[7 * pmap__m + pmap__i]);                      \
+            }                                                                                    \
+            for (size_t pmap__i = 8 * pmap__m; pmap__i < pmap__n; pmap__i++)                     \
+                pmap__a[7] = f(pmap__a[7], pmap__v[pmap__i]);                                    \
+            for (size_t pmap__i = 1; pmap__i < 8; pmap__i++)                                     \
+                pmap__a[0] = f(pmap__a[0], pmap__a[pmap__i]);                                    \
+            *pmap__to = pmap__a[0];                                                              \
+        } else {                                                                                 \
+            *pmap__to = pmap__v[0];                                                              \
+            for (size_t pmap__i = 1; pmap__i < pmap__n; pmap__i++)                               \
+                *pmap__to = f(*pmap__to, pmap__v[pmap__i]);                                      \
+        }                                                                                        \
+    }                                                                                            \
+    static struct pmap_op f##_op = {.name = #f, .type = #T, .where = __FILE__, .size = sizeof(T), .fold = f##__fold}; \
+    __attribute__((constructor)) static void f##__op_register(void) { pmap_op_register(&f##_op); } \
+    struct pmap_op /* takes the semicolon that ends the declaration */
 
 #endif
 #endif

@@ -2,7 +2,12 @@
  * Copyright (c) 2026 the pmap authors
  *
  * Every allocation fails in turn: the first one of a pool's life, then the second, … until a life passes in which
- * none failed. Each time every call gives the right results or PMAP_ENOMEM, and nothing is left behind.
+ * none failed; and once more all from the first on, from the second on, … Each time every call gives the right results or
+ * PMAP_ENOMEM, and nothing is left behind.
+ *
+ * A life is a process of its own, so that one that crashes, or hangs, spoils no other. In it a pool is created, one kind of
+ * call is made, then a plain map, and the pool is destroyed. On virtual ranks a life may also end early with a text of the
+ * library's: a rank that cannot send or receive any more ends all of them, as pmap.h says of MPI.
  *
  * The linker sends the library's calls of malloc and its kin, and of pthread_create, to the functions __wrap_… in
  * here (options in Makefile.am), which works because the tests link the library statically. What other libraries
@@ -13,26 +18,15 @@
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* ---- Tasks ------------------------------------------------------------------------------------------- */
-
-static int square(int x) { return x < 0 ? pmap_fail(2, "negative input %d", x) : x * x; }
-PMAP_TASK(square, int, int);
-
-static int add(int a, int b) { return a + b; }
-PMAP_TASK(add, int, int, int);
-
-static void halve(size_t n, const double in[], double out[])
-{
-    for (size_t i = 0; i < n; i++)
-        out[i] = in[i] / 2;
-}
-PMAP_BLOCK_TASK(halve, double, double);
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 /* ---- Allocations that fail, and those that live ------------------------------------------------------ */
 
@@ -42,19 +36,13 @@ static atomic_bool for_ever;      /* so do all after it */
 static atomic_long failures;
 
 /* Pointers that were allocated while watching and not freed since: a hash table with linear probing in which a
- * freed place stays taken, by the address of the table itself, until the next clear. */
+ * freed place stays taken, by the address of the table itself. */
 enum { PLACES = 1 << 15 };
 static struct {
     pthread_mutex_t lock;
     void *places[PLACES];
     int n; /* live */
 } live = {.lock = PTHREAD_MUTEX_INITIALIZER};
-
-static void live_clear(void)
-{
-    memset(live.places, 0, sizeof live.places);
-    live.n = 0;
-}
 
 /* The place of p, or the empty one where it would go. */
 static void **live_place(const void *p)
@@ -149,21 +137,30 @@ void __wrap_free(void *p)
 
 int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *), void *argument)
 {
-    return must_fail() ? EAGAIN : __real_pthread_create(thread, attributes, run, argument);
+    bool fails = test_ranks() == 1 && must_fail(); /* virtual ranks are for debugging: without a thread they abort */
+    return fails ? EAGAIN : __real_pthread_create(thread, attributes, run, argument);
 }
 
-/* ---- A pool's life ----------------------------------------------------------------------------------- */
+/* Memory of a task's own: it never fails, and it is the library's to free. */
+static void *task_memory(size_t size) { return remember(__real_malloc(size)); }
 
-enum { N = 500 };
+/* ---- A life ------------------------------------------------------------------------------------------ */
 
-/* What went wrong in a life, for a check after it; checks allocate. */
+enum { N = 200, FEW = 24 };
+
+/* What became of it, in memory that parent and child share. */
 struct life {
     const char *wrong; /* a call that gave neither the right results nor PMAP_ENOMEM; NULL if none did */
     enum pmap_status status;
-    int refused; /* calls that ended with PMAP_ENOMEM */
+    int refused; /* calls, or items, that ended with PMAP_ENOMEM */
+    int left;    /* allocations that are not freed */
+    long failures;
+    bool ended, gave_up;
 };
 
-static void judge(struct life *life, const char *call, enum pmap_status status, enum pmap_status wanted, bool right)
+static struct life *life;
+
+static void judge(const char *call, enum pmap_status status, enum pmap_status wanted, bool right)
 {
     life->refused += status == PMAP_ENOMEM;
     if (status == PMAP_ENOMEM || (status == wanted && right) || life->wrong != NULL)
@@ -172,119 +169,730 @@ static void judge(struct life *life, const char *call, enum pmap_status status, 
     life->status = status;
 }
 
-static void live_map(struct life *life, struct pmap_pool *pool, ptrdiff_t chunksize, bool failing)
+/* An item is as it should be, or was lost for want of memory: then its result is all zero bytes. */
+static bool is_item(enum pmap_status status, enum pmap_status wanted, int result, int expected)
+{
+    life->refused += status == PMAP_ENOMEM;
+    return status == PMAP_ENOMEM ? result == 0 : status == wanted && result == (wanted == PMAP_OK ? expected : 0);
+}
+
+/* ---- Tasks ---- */
+
+static int square(int x) { return x < 0 ? pmap_fail(2, "negative input %d", x) : x * x; }
+PMAP_TASK(square, int, int);
+
+static int add(int a, int b) { return a + b; }
+PMAP_TASK(add, int, int, int);
+PMAP_OP(add, int);
+
+static void halve(size_t n, const double in[], double out[])
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = in[i] / 2;
+}
+PMAP_BLOCK_TASK(halve, double, double);
+
+/* Negative input fails in the first run, or in every run if it is even. */
+static atomic_int runs[N];
+static int moody(int x)
+{
+    size_t item = pmap_item();
+    if (x >= 0 || item >= N)
+        return x * x;
+    return atomic_fetch_add(&runs[item], 1) == 0 || x % 2 == 0 ? pmap_fail(3, "not now") : x * x;
+}
+PMAP_TASK(moody, int, int);
+
+/* The bytes backwards; those that begin with '!' fail. */
+static struct pmap_bytes reverse(struct pmap_bytes in)
+{
+    struct pmap_bytes out = {in.size ? task_memory(in.size) : NULL, in.size};
+    const char *from = in.data;
+    char *to = out.data;
+
+    for (size_t i = 0; i < in.size; i++)
+        to[i] = from[in.size - 1 - i];
+    if (in.size && *from == '!')
+        pmap_fail(4, "bang");
+    return out;
+}
+PMAP_BYTES_TASK(reverse);
+
+/* A map inside a task; -1: no memory for it. */
+static int sum_of_squares(int n)
+{
+    int in[FEW] = {0}, out[FEW], sum = 0;
+    struct pmap_error error;
+
+    for (int i = 0; i < n; i++)
+        in[i] = i;
+    if (pmap_map(NULL, square, in, out, (size_t)n, .retries = 1, .cost = NULL, .error = &error) != PMAP_OK)
+        return error.status == PMAP_ENOMEM ? -1 : -2;
+    for (int i = 0; i < n; i++)
+        sum += out[i];
+    return sum;
+}
+PMAP_TASK(sum_of_squares, int, int);
+
+static int look_up(struct pmap_handle handle, int at)
+{
+    const int *table = pmap_shared(handle);
+    return table ? table[at] : -1;
+}
+PMAP_TASK(look_up, int, struct pmap_handle, int);
+
+/* ---- Calls ---- */
+
+static void map(struct pmap_pool *pool, ptrdiff_t chunksize)
 {
     static int in[N], out[N];
     bool right = true;
     struct pmap_error error;
 
     for (int i = 0; i < N; i++)
-        in[i] = failing && i % 100 == 50 ? -1 : i;
+        in[i] = i;
     enum pmap_status status = pmap_map(pool, square, in, out, N, .chunksize = chunksize, .error = &error);
     for (int i = 0; i < N; i++)
-        right &= out[i] == (in[i] < 0 ? 0 : i * i);
-    judge(life, failing ? "failing map" : "map", status, failing ? PMAP_EFAILED : PMAP_OK,
-          right && (!failing || error.item == 50));
+        right &= out[i] == i * i;
+    judge("map", status, PMAP_OK, right);
 }
 
-static void live_starmap(struct life *life, struct pmap_pool *pool)
+static void maps(struct pmap_pool *pool)
+{
+    map(pool, 0);
+    map(pool, 7);
+}
+
+static void blocks_and_starmaps(struct pmap_pool *pool)
 {
     static struct add_args args[N];
+    static double in[N], halves[N];
     static int out[N];
     bool right = true;
     struct pmap_error error;
 
-    for (int i = 0; i < N; i++)
+    for (int i = 0; i < N; i++) {
         args[i] = (struct add_args){i, 7};
+        in[i] = i;
+    }
     enum pmap_status status = pmap_starmap(pool, add, args, out, N, .error = &error);
     for (int i = 0; i < N; i++)
         right &= out[i] == i + 7;
-    judge(life, "starmap", status, PMAP_OK, right);
+    judge("starmap", status, PMAP_OK, right);
+    right = true;
+    status = pmap_map(pool, halve, in, halves, N, .error = &error);
+    for (int i = 0; i < N; i++)
+        right &= halves[i] == 0.5 * i;
+    judge("map of a block task", status, PMAP_OK, right);
 }
 
-static void live_block_map(struct life *life, struct pmap_pool *pool)
+/* Where an item fails others may have been lost as well, and without statuses nobody can tell. */
+static void failing_maps(struct pmap_pool *pool)
 {
-    static double in[N], out[N];
+    static int in[N], out[N];
     bool right = true;
     struct pmap_error error;
 
     for (int i = 0; i < N; i++)
-        in[i] = i;
-    enum pmap_status status = pmap_map(pool, halve, in, out, N, .error = &error);
+        in[i] = i % 50 == 30 ? -1 : i;
+    enum pmap_status status = pmap_map(pool, square, in, out, N, .chunksize = 3, .error = &error);
     for (int i = 0; i < N; i++)
-        right &= out[i] == 0.5 * i;
-    judge(life, "block map", status, PMAP_OK, right);
+        right &= out[i] == (in[i] < 0 ? 0 : i * i) || (out[i] == 0 && test_ranks() > 1);
+    judge("failing map", status, PMAP_EFAILED, right && error.item % 50 == 30 && (error.item == 30 || test_ranks() > 1));
+    status = pmap_map(pool, square, in, out, N, .on_error = PMAP_STOP, .error = &error);
+    judge("map that stops", status, PMAP_EFAILED, error.item % 50 == 30);
 }
 
-static void live_apply(struct life *life, struct pmap_pool *pool)
+static void maps_with_statuses(struct pmap_pool *pool)
+{
+    static int in[N], out[N];
+    static enum pmap_status statuses[N];
+    bool right = true;
+    struct pmap_error error;
+
+    for (int i = 0; i < N; i++)
+        in[i] = i % 50 == 30 ? -1 : i;
+    enum pmap_status status = pmap_map(pool, square, in, out, N, .chunksize = 3, .on_error = PMAP_COLLECT,
+                                       .statuses = statuses, .error = &error);
+    for (int i = 0; i < N && status == PMAP_OK; i++)
+        right &= is_item(statuses[i], in[i] < 0 ? PMAP_EFAILED : PMAP_OK, out[i], i * i);
+    judge("map with statuses", status, PMAP_OK, right);
+}
+
+static void maps_with_costs(struct pmap_pool *pool)
+{
+    static int in[N], out[N];
+    static double cost[N];
+    static enum pmap_status statuses[N];
+    bool right = true;
+    struct pmap_error error;
+
+    for (int i = 0; i < N; i++) {
+        in[i] = i % 50 == 30 ? -1 : i;
+        cost[i] = i * 7 % 31;
+    }
+    enum pmap_status status = pmap_map(pool, square, in, out, N, .cost = cost, .on_error = PMAP_COLLECT,
+                                       .statuses = statuses, .error = &error);
+    for (int i = 0; i < N && status == PMAP_OK; i++)
+        right &= is_item(statuses[i], in[i] < 0 ? PMAP_EFAILED : PMAP_OK, out[i], i * i);
+    judge("map with costs", status, PMAP_OK, right);
+}
+
+static void retry(struct pmap_pool *pool, const double *cost)
+{
+    static int in[N], out[N];
+    static enum pmap_status statuses[N];
+    bool right = true;
+    struct pmap_error error;
+
+    for (int i = 0; i < N; i++) {
+        in[i] = i % 40 == 20 ? -1 : i % 40 == 33 ? -2 : i;
+        atomic_store(&runs[i], 0);
+    }
+    enum pmap_status status = pmap_map(pool, moody, in, out, N, .chunksize = 3, .retries = 2, .on_error = PMAP_COLLECT,
+                                       .statuses = statuses, .cost = cost, .error = &error);
+    for (int i = 0; i < N && status == PMAP_OK; i++)
+        right &= is_item(statuses[i], in[i] == -2 ? PMAP_EFAILED : PMAP_OK, out[i], in[i] * in[i]);
+    judge("map with retries", status, PMAP_OK, right);
+}
+
+static void maps_with_retries(struct pmap_pool *pool)
+{
+    static double cost[N];
+
+    for (int i = 0; i < N; i++)
+        cost[i] = i * 7 % 31;
+    retry(pool, NULL);
+    retry(pool, cost);
+}
+
+static void applies(struct pmap_pool *pool)
 {
     struct pmap_error error;
     int y = 0;
-    enum pmap_status status = pmap_apply(pool, add, &y, 3, 4, .error = &error);
 
-    judge(life, "apply", status, PMAP_OK, y == 7);
+    enum pmap_status status = pmap_apply(pool, add, &y, 3, 4, .error = &error);
+    judge("apply", status, PMAP_OK, y == 7);
+    status = pmap_apply(pool, square, &y, -1, .retries = 1, .error = &error);
+    judge("failing apply", status, PMAP_EFAILED, y == 0);
 }
 
-static struct life live_once(void)
+static void calls_inside_tasks(struct pmap_pool *pool)
 {
-    struct life life = {NULL, PMAP_OK, 0};
+    static int in[FEW], out[FEW];
+    bool right = true;
+    struct pmap_error error;
+
+    for (int i = 0; i < FEW; i++)
+        in[i] = i;
+    enum pmap_status status = pmap_map(pool, sum_of_squares, in, out, FEW, .error = &error);
+    for (int i = 0; i < FEW; i++) {
+        right &= out[i] == (i - 1) * i * (2 * i - 1) / 6 || out[i] == -1;
+        life->refused += out[i] == -1;
+    }
+    judge("map of maps", status, PMAP_OK, right);
+}
+
+/* ---- Async calls ---- */
+
+struct calls {
+    int good, bad;
+    enum pmap_status status;
+};
+
+static void note_good(void *user, void *out, size_t n)
+{
+    struct calls *c = user;
+    c->good += out != NULL && n > 0;
+}
+
+static void note_bad(void *user, const struct pmap_error *error)
+{
+    struct calls *c = user;
+    c->bad++;
+    c->status = error->status;
+}
+
+/* Wait for a result that may not have come to be; its status. One callback has been called then, or none. */
+static enum pmap_status result_of(struct pmap_result *result, struct pmap_error *error, const struct calls *calls)
+{
+    if (result == NULL)
+        return calls->good + calls->bad == 0 ? error->status : PMAP_END;
+    enum pmap_status status = pmap_result_get(result, PMAP_FOREVER, error);
+    bool called = status == PMAP_OK ? calls->good == 1 && calls->bad == 0
+                                    : calls->good == 0 && calls->bad == 1 && calls->status == status;
+    pmap_result_free(result);
+    return called ? status : PMAP_END;
+}
+
+static void async_calls(struct pmap_pool *pool)
+{
+    static int in[N], out[N];
+    struct calls calls = {0}, more = {0}, last = {0};
+    struct pmap_error error, another, third;
+    int y = 0;
+    bool right = true;
+
+    for (int i = 0; i < N; i++)
+        in[i] = i;
+    struct pmap_result *r = pmap_map_async(pool, square, in, out, N, .chunksize = 5, .callback = note_good,
+                                           .error_callback = note_bad, .user = &calls, .error = &error);
+    struct pmap_result *s = pmap_apply_async(pool, add, &y, 3, 4, .callback = note_good, .error_callback = note_bad,
+                                             .user = &more, .error = &another);
+    struct pmap_result *t = pmap_apply_async(pool, square, &(int){0}, -3, .retries = 1, .callback = note_good,
+                                             .error_callback = note_bad, .user = &last, .error = &third);
+    struct pmap_result *all[] = {r, s, t};
+    judge("wait", pmap_wait(all, 3, PMAP_ALL, PMAP_FOREVER, NULL), PMAP_OK, true);
+    enum pmap_status status = result_of(r, &error, &calls);
+    for (int i = 0; i < N && status == PMAP_OK; i++)
+        right &= out[i] == i * i;
+    judge("async map", status, PMAP_OK, right);
+    status = result_of(s, &another, &more);
+    judge("async apply", status, PMAP_OK, y == 7);
+    judge("failing async apply", result_of(t, &third, &last), PMAP_EFAILED, true);
+}
+
+/* A result that nobody waits for is freed when its call is over, and so is what it holds. */
+static void forgotten_results(struct pmap_pool *pool)
+{
+    static int in[N] = {1, 2, -2, 3, -4}, out[N];
+    struct pmap_error error;
+
+    for (int i = 0; i < 5; i++)
+        pmap_result_free(pmap_map_async(pool, moody, in, out, N, .retries = 1, .error = &error));
+    struct pmap_result *r = pmap_map_async(pool, moody, in, out, N, .error = &error);
+    if (r)
+        pmap_result_cancel(r);
+    enum pmap_status status = r ? pmap_result_get(r, PMAP_FOREVER, &error) : error.status;
+    judge("cancelled map", status == PMAP_OK ? PMAP_ECANCELLED : status, PMAP_ECANCELLED, true);
+    pmap_result_free(r);
+}
+
+/* ---- Streams ---- */
+
+static bool count_up(void *state, void *item)
+{
+    int *next = state;
+    *(int *)item = *next;
+    return (*next)++ < N;
+}
+
+static bool words(void *state, void *item)
+{
+    int *next = state;
+    size_t size = (size_t)*next % 5;
+    struct pmap_bytes bytes = {size ? task_memory(size) : NULL, size};
+    if (*next == FEW) {
+        free(bytes.data);
+        return false;
+    }
+    if (size)
+        memset(bytes.data, 'a' + *next % 3, size);
+    *(struct pmap_bytes *)item = bytes;
+    (*next)++;
+    return true;
+}
+
+/* Yield a stream to its end: items come once, in order or not, and are missing only for want of memory. fails is the
+ * input that does. */
+static void drain(const char *call, struct pmap_iter *it, struct pmap_error *error, int n, int fails)
+{
+    bool seen[N] = {false}, right = true, lost = false;
+    enum pmap_status status;
+    int y, items = 0;
+
+    if (it == NULL) {
+        judge(call, error->status, PMAP_OK, false);
+        return;
+    }
+    while ((status = pmap_iter_next(it, &y, PMAP_FOREVER)) != PMAP_END) {
+        size_t item = pmap_iter_item(it);
+        if (status == PMAP_ENOMEM) {
+            lost = true;
+            life->refused++;
+            right &= y == 0;
+            continue;
+        }
+        right &= item < (size_t)n && !seen[item] && status == ((int)item == fails ? PMAP_EFAILED : PMAP_OK) &&
+                 y == ((int)item == fails ? 0 : (int)(item * item));
+        if (item < (size_t)n)
+            seen[item] = true;
+        items++;
+    }
+    judge(call, PMAP_OK, PMAP_OK, right && (lost || items == n));
+    pmap_iter_free(it);
+}
+
+static void streams_of_an_array(struct pmap_pool *pool)
+{
+    int in[FEW];
+    struct pmap_error error;
+
+    for (int i = 0; i < FEW; i++)
+        in[i] = i == 7 ? -1 : i;
+    drain("imap", pmap_imap(pool, square, PMAP_ARRAY(in, FEW), .chunksize = 3, .buffersize = 9, .error = &error), &error, FEW,
+          7);
+    drain("imap_unordered", pmap_imap_unordered(pool, square, PMAP_ARRAY(in, FEW), .retries = 1, .error = &error), &error,
+          FEW, 7);
+    pmap_iter_free(pmap_imap(pool, square, PMAP_ARRAY(in, FEW), .error = &error)); /* nobody takes the items */
+}
+
+static void streams_of_a_generator(struct pmap_pool *pool)
+{
+    struct pmap_error error;
+    int next = 0;
+
+    drain("imap of a generator",
+          pmap_imap(pool, square, PMAP_GENERATOR(count_up, &next), .chunksize = 4, .buffersize = 30, .error = &error), &error, N,
+          -1);
+    next = 0;
+    drain("imap_unordered of a generator",
+          pmap_imap_unordered(pool, square, PMAP_GENERATOR(count_up, &next), .chunksize = 7, .error = &error), &error, N, -1);
+    next = 0;
+    pmap_iter_free(pmap_imap(pool, square, PMAP_GENERATOR(count_up, &next), .error = &error));
+}
+
+/* Calls that make no sense leave nothing behind either. */
+static void refused_calls(struct pmap_pool *pool)
+{
+    int in[FEW] = {0}, out[FEW];
+    struct pmap_error error;
+    enum pmap_status status = pmap_map(pool, square, in, out, FEW, .chunksize = -1, .error = &error);
+
+    judge("refused map", status, PMAP_EINVAL, true);
+    struct pmap_result *r = pmap_map_async(pool, square, in, out, FEW, .retries = -1, .error = &error);
+    judge("refused async map", error.status, PMAP_EINVAL, r == NULL);
+    struct pmap_iter *it = pmap_imap(pool, square, PMAP_ARRAY(in, FEW), .retry_delay = -1, .error = &error);
+    judge("refused imap", error.status, PMAP_EINVAL, it == NULL);
+    pmap_close(pool);
+    r = pmap_apply_async(pool, add, &out[0], 3, 4, .error = &error);
+    judge("apply on a closed pool", error.status, PMAP_ECLOSED, r == NULL);
+    it = pmap_imap(pool, square, PMAP_ARRAY(in, FEW), .error = &error);
+    judge("imap on a closed pool", error.status, PMAP_ECLOSED, it == NULL);
+}
+
+/* ---- Bytes ---- */
+
+static void streams_of_bytes(struct pmap_pool *pool)
+{
+    struct pmap_error error;
+    struct pmap_bytes y = {NULL, 0};
+    enum pmap_status status;
+    int next = 0, items = 0;
+    bool right = true, lost = false;
+
+    struct pmap_iter *it = pmap_imap(pool, reverse, PMAP_GENERATOR(words, &next), .chunksize = 3, .error = &error);
+    if (it == NULL) {
+        judge("imap of bytes", error.status, PMAP_OK, false);
+        return;
+    }
+    while ((status = pmap_iter_next(it, &y, PMAP_FOREVER)) != PMAP_END) {
+        lost |= status == PMAP_ENOMEM;
+        life->refused += status == PMAP_ENOMEM;
+        right &= status == PMAP_ENOMEM ? y.data == NULL && y.size == 0
+                                       : status == PMAP_OK && y.size == pmap_iter_item(it) % 5;
+        items += status == PMAP_OK;
+        pmap_bytes_free(&y, 1);
+    }
+    judge("imap of bytes", PMAP_OK, PMAP_OK, right && (lost || items == FEW));
+    pmap_iter_free(it);
+    next = 0;
+    it = pmap_imap(pool, reverse, PMAP_GENERATOR(words, &next), .chunksize = 2, .buffersize = 10, .error = &error);
+    if (it && pmap_iter_next(it, &y, PMAP_FOREVER) == PMAP_OK)
+        pmap_bytes_free(&y, 1);
+    pmap_iter_free(it); /* in the middle */
+}
+
+static void maps_of_bytes(struct pmap_pool *pool)
+{
+    static char text[FEW + 1] = "abc!efghijklmnopqrstuvwx";
+    struct pmap_bytes in[FEW], out[FEW];
+    enum pmap_status statuses[FEW];
+    bool right = true;
+    struct pmap_error error;
+
+    for (int retries = 0; retries < 2; retries++) {
+        for (size_t i = 0; i < FEW; i++)
+            in[i] = (struct pmap_bytes){text + i, i % 4 ? FEW - i : 0};
+        memset(out, 0, sizeof out);
+        enum pmap_status status = pmap_map(pool, reverse, in, out, FEW, .chunksize = 5, .on_error = PMAP_COLLECT,
+                                           .statuses = statuses, .retries = retries, .error = &error);
+        for (size_t i = 0; i < FEW && status == PMAP_OK; i++)
+            right &= is_item(statuses[i], i == 3 ? PMAP_EFAILED : PMAP_OK, (int)out[i].size, (int)in[i].size);
+        judge("map of bytes", status, PMAP_OK, right);
+        pmap_bytes_free(out, FEW);
+    }
+    enum pmap_status status = pmap_apply(pool, reverse, &out[0], in[5], .error = &error);
+    judge("apply of bytes", status, PMAP_OK, out[0].size == in[5].size);
+    pmap_bytes_free(out, 1);
+}
+
+/* ---- Reductions and shared data ---- */
+
+static void reductions(struct pmap_pool *pool)
+{
+    enum { LEAVES = 50 };
+    static int in[LEAVES];
+    struct pmap_error error;
+    int out = 42, expected = 0;
+
+    for (int i = 0; i < LEAVES; i++) {
+        in[i] = i;
+        expected += in[i] * in[i];
+    }
+    for (int retries = 0; retries < 2; retries++) {
+        out = 42;
+        enum pmap_status status = pmap_reduce(pool, square, add, in, &out, LEAVES, .retries = retries, .chunksize = 7,
+                                              .error = &error);
+        judge(retries ? "reduce with retries" : "reduce", status, PMAP_OK, out == expected);
+        if (status != PMAP_OK)
+            judge("out of a reduce that fails", PMAP_OK, PMAP_OK, out == 42);
+    }
+}
+
+static void reductions_of_what_fails(struct pmap_pool *pool)
+{
+    enum { LEAVES = 40 };
+    static int in[LEAVES];
+    struct pmap_error error;
+    int out = 42, expected = 0;
+
+    for (int i = 0; i < LEAVES; i++) {
+        in[i] = i % 20 == 10 ? -1 : 2;
+        expected += in[i] * in[i];
+        atomic_store(&runs[i], 0);
+    }
+    enum pmap_status status = pmap_reduce(pool, moody, add, in, &out, LEAVES, .retries = 20, .error = &error);
+    judge("reduce of what fails once", status, PMAP_OK, out == expected);
+    out = 42;
+    in[20] = -2;
+    status = pmap_reduce(pool, moody, add, in, &out, LEAVES, .retries = 1, .error = &error);
+    judge("reduce of what fails", status, PMAP_EFAILED, out == 42);
+}
+
+static void shared_data(struct pmap_pool *pool)
+{
+    static int table[3000];
+    struct look_up_args args[FEW];
+    int out[FEW];
+    struct pmap_handle handle = {0, 0}, again = {0, 0};
+    bool right = true;
+    struct pmap_error error;
+
+    for (int i = 0; i < 3000; i++)
+        table[i] = 3 * i;
+    enum pmap_status status = pmap_share(pool, table, sizeof table, &handle, .error = &error);
+    judge("share", status, PMAP_OK, pmap_shared(handle) != NULL);
+    for (int i = 0; i < FEW; i++)
+        args[i] = (struct look_up_args){handle, 100 * i};
+    if (status == PMAP_OK) {
+        status = pmap_starmap(pool, look_up, args, out, FEW, .error = &error);
+        for (int i = 0; i < FEW; i++)
+            right &= out[i] == 300 * i;
+        judge("starmap with shared data", status, PMAP_OK, right);
+        status = pmap_unshare(pool, handle);
+        judge("unshare", status, PMAP_OK, pmap_shared(handle) == NULL);
+    }
+    status = pmap_share(pool, table, sizeof table, &again, .error = &error); /* freed with the pool */
+    judge("share again", status, PMAP_OK, true);
+}
+
+/* ---- The pool itself ---- */
+
+static atomic_int initialized, threads_initialized;
+
+static void initialize(const void *initarg) { atomic_fetch_add(&initialized, *(const int *)initarg == 17); }
+
+static void initialize_thread(const void *initarg) { atomic_fetch_add(&threads_initialized, *(const int *)initarg == 17); }
+
+static void pools(struct pmap_pool *pool)
+{
+    struct pmap_error error;
+    struct pmap_pool *other = pool;
+    const int seventeen = 17;
+
+    atomic_store(&initialized, 0);
+    atomic_store(&threads_initialized, 0);
+    enum pmap_status status = pmap_create(&other, .threads = test_threads(), .initializer = initialize,
+                                          .thread_initializer = initialize_thread, .initarg = &seventeen,
+                                          .initarg_size = sizeof seventeen, .max_tasks_per_worker = 10, .error = &error);
+    judge("another pool", status, PMAP_OK, other != NULL);
+    if (status != PMAP_OK) {
+        judge("pool after a failed create", PMAP_OK, PMAP_OK, other == NULL);
+        return;
+    }
+    judge("initializers", PMAP_OK, PMAP_OK, atomic_load(&initialized) == test_ranks() &&
+                                             atomic_load(&threads_initialized) == pmap_threads(other));
+    map(other, 0);
+    pmap_destroy(other);
+}
+
+/* What is under way is cancelled, or was done before. */
+static void terminated_pools(struct pmap_pool *pool)
+{
+    static int in[N], out[N];
+    struct pmap_error error, another;
+    struct calls calls = {0}, more = {0};
+
+    struct pmap_result *r = pmap_map_async(pool, square, in, out, N, .callback = note_good, .error_callback = note_bad,
+                                           .user = &calls, .error = &error);
+    struct pmap_result *s = pmap_map_async(pool, moody, in, out, N, .retries = 3, .callback = note_good,
+                                           .error_callback = note_bad, .user = &more, .error = &another);
+    struct pmap_iter *it = pmap_imap(pool, square, PMAP_ARRAY(in, FEW), .error = &error);
+    pmap_terminate(pool);
+    pmap_join(pool);
+    enum pmap_status status = result_of(r, &error, &calls);
+    judge("terminated map", status == PMAP_OK ? PMAP_ECANCELLED : status, PMAP_ECANCELLED, true);
+    status = result_of(s, &another, &more);
+    judge("terminated map with retries", status == PMAP_OK ? PMAP_ECANCELLED : status, PMAP_ECANCELLED, true);
+    pmap_iter_free(it);
+}
+
+static void live_once(void (*call)(struct pmap_pool *))
+{
     struct pmap_error error;
     struct pmap_pool *pool = (struct pmap_pool *)&error;
     enum pmap_status status = pmap_create(&pool, .threads = test_threads(), .error = &error);
 
-    judge(&life, "create", status, PMAP_OK, pool != NULL);
+    judge("create", status, PMAP_OK, pool != NULL);
     if (status != PMAP_OK) {
-        judge(&life, "pool after a failed create", status, status, pool == NULL);
-        return life;
+        judge("pool after a failed create", PMAP_OK, PMAP_OK, pool == NULL);
+        return;
     }
-    live_map(&life, pool, 0, false);
-    live_map(&life, pool, 7, false);
-    live_starmap(&life, pool);
-    live_map(&life, pool, 3, true);
-    live_block_map(&life, pool);
-    live_apply(&life, pool);
-    live_map(&life, pool, 0, false); /* whatever failed before, and the pool may have no memory yet again */
+    call(pool);
+    if (call != terminated_pools && call != refused_calls)
+        map(pool, 0); /* whatever failed before, and the pool may have no memory yet again */
     pmap_destroy(pool);
-    return life;
 }
 
-/* A life in which the k-th allocation fails. False when there were fewer. */
-static bool life_with_failure(long k)
-{
-    struct life life;
+/* ---- The sweep --------------------------------------------------------------------------------------- */
 
-    live_clear();
+/* In the child: a life in which the k-th allocation fails. */
+static void live_with_failure(void (*call)(struct pmap_pool *), long k)
+{
     atomic_store(&failures, 0);
     atomic_store(&until_failure, k);
     atomic_store(&watching, true);
-    life = live_once();
+    live_once(call);
     atomic_store(&watching, false);
-    CHECK_SAYING(life.wrong == NULL, "allocation %ld fails: %s: %s", k, life.wrong != NULL ? life.wrong : "",
-                 pmap_status_name(life.status));
-    CHECK_SAYING(live.n == 0, "allocation %ld fails: %d allocations are not freed", k, live.n);
-    CHECK_SAYING(life.refused == 0 || atomic_load(&failures) > 0, "PMAP_ENOMEM though allocation %ld did not fail", k);
-    return atomic_load(&failures) > 0;
+    life->left = live.n;
+    life->failures = atomic_load(&failures);
+    life->ended = true;
 }
 
-static void sweep(bool all_after)
+/* The first line that the child wrote, and its status. */
+static int run_child(void (*call)(struct pmap_pool *), long k, char line[static 200])
 {
-    long k = 1;
+    int ends[2], status = -1;
+    size_t n = 0;
 
-    atomic_store(&for_ever, all_after);
-    live_once(); /* what the process allocates once and for all is not a leak of a pool */
-    while (k < 10000 && life_with_failure(k))
-        k++;
-    CHECK_SAYING(k > 1 && k < 10000, "the sweep ends at allocation %ld", k);
+    if (pipe(ends) != 0)
+        abort();
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        dup2(ends[1], STDERR_FILENO);
+        alarm(10);
+        live_with_failure(call, k);
+        _exit(0);
+    }
+    close(ends[1]);
+    for (ssize_t got; n < 199 && (got = read(ends[0], line + n, 199 - n)) > 0;)
+        n += (size_t)got;
+    close(ends[0]);
+    line[n] = '\0';
+    line[strcspn(line, "\n")] = '\0';
+    waitpid(child, &status, 0);
+    return status;
 }
 
-static void each_allocation_fails_in_turn(void) { sweep(false); }
+/* On virtual ranks the library may give up, with a text. */
+static bool gave_up(int status, const char *line)
+{
+    return test_ranks() > 1 && WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT && strncmp(line, "pmap: ", 6) == 0;
+}
 
-static void all_allocations_fail_from_each_in_turn(void) { sweep(true); }
+/* False when there are not so many allocations. */
+static bool life_with_failure(void (*call)(struct pmap_pool *), long k)
+{
+    char line[200];
+
+    memset(life, 0, sizeof *life);
+    int status = run_child(call, k, line);
+    life->gave_up = gave_up(status, line);
+    if (life->gave_up)
+        return true;
+    CHECK_SAYING(life->ended && status == 0, "allocation %ld fails: the process ends with %s %d: %s", k,
+                 WIFSIGNALED(status) ? "signal" : "status", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), line);
+    CHECK_SAYING(life->wrong == NULL, "allocation %ld fails: %s: %s", k, life->wrong != NULL ? life->wrong : "",
+                 pmap_status_name(life->status));
+    CHECK_SAYING(life->left == 0, "allocation %ld fails: %d allocations are not freed", k, life->left);
+    CHECK_SAYING(life->refused == 0 || !life->ended || life->failures > 0, "PMAP_ENOMEM though allocation %ld did not fail", k);
+    return !life->ended || life->failures > 0;
+}
+
+static void sweep(void (*call)(struct pmap_pool *))
+{
+    long stride = (long)test_size(10000, 8); /* small: the later ones in leaps */
+
+    life = mmap(NULL, sizeof *life, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    for (int all_after = 0; all_after < 2; all_after++) {
+        long k = 1, bad = 0;
+        atomic_store(&for_ever, all_after);
+        while (k < 10000 && bad < 3 && life_with_failure(call, k)) {
+            bad += !life->ended && !life->gave_up;
+            k += 1 + k / stride;
+        }
+        CHECK_SAYING(k > 1 && k < 10000, "the sweep ends at allocation %ld", k);
+    }
+    munmap(life, sizeof *life);
+}
+
+#define SWEEP(call) \
+    static void each_allocation_fails_in_turn_for_##call(void) { sweep(call); }
+SWEEP(maps)
+SWEEP(blocks_and_starmaps)
+SWEEP(failing_maps)
+SWEEP(maps_with_statuses)
+SWEEP(maps_with_costs)
+SWEEP(maps_with_retries)
+SWEEP(applies)
+SWEEP(calls_inside_tasks)
+SWEEP(async_calls)
+SWEEP(forgotten_results)
+SWEEP(streams_of_an_array)
+SWEEP(streams_of_a_generator)
+SWEEP(refused_calls)
+SWEEP(streams_of_bytes)
+SWEEP(maps_of_bytes)
+SWEEP(reductions)
+SWEEP(reductions_of_what_fails)
+SWEEP(shared_data)
+SWEEP(pools)
+SWEEP(terminated_pools)
 
 static const struct test tests[] = {
-    TEST(each_allocation_fails_in_turn),
-    TEST(all_allocations_fail_from_each_in_turn),
+    TEST(each_allocation_fails_in_turn_for_maps),
+    TEST(each_allocation_fails_in_turn_for_blocks_and_starmaps),
+    TEST(each_allocation_fails_in_turn_for_failing_maps),
+    TEST(each_allocation_fails_in_turn_for_maps_with_statuses),
+    TEST(each_allocation_fails_in_turn_for_maps_with_costs),
+    TEST(each_allocation_fails_in_turn_for_maps_with_retries),
+    TEST(each_allocation_fails_in_turn_for_applies),
+    TEST(each_allocation_fails_in_turn_for_calls_inside_tasks),
+    TEST(each_allocation_fails_in_turn_for_async_calls),
+    TEST(each_allocation_fails_in_turn_for_forgotten_results),
+    TEST(each_allocation_fails_in_turn_for_streams_of_an_array),
+    TEST(each_allocation_fails_in_turn_for_streams_of_a_generator),
+    TEST(each_allocation_fails_in_turn_for_refused_calls),
+    TEST(each_allocation_fails_in_turn_for_streams_of_bytes),
+    TEST(each_allocation_fails_in_turn_for_maps_of_bytes),
+    TEST(each_allocation_fails_in_turn_for_reductions),
+    TEST(each_allocation_fails_in_turn_for_reductions_of_what_fails),
+    TEST(each_allocation_fails_in_turn_for_shared_data),
+    TEST(each_allocation_fails_in_turn_for_pools),
+    TEST(each_allocation_fails_in_turn_for_terminated_pools),
     {NULL, NULL},
 };
 
-int main(int argc, char *argv[]) { return test_main(argc, argv, tests, "t1 t2"); }
+int main(int argc, char *argv[]) { return test_main(argc, argv, tests, "t1 t2 v3 v2t2"); }

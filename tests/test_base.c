@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026 the pmap authors
  *
- * base: sizes and buffers, shares of CPUs, patience, the bell, error texts.
+ * base: sizes and buffers, shares of CPUs, patience, the bell, lines, meetings, error texts.
  */
 #include "harness.h"
 
 #include "base/bell.h"
 #include "base/cpus.h"
 #include "base/error.h"
+#include "base/line.h"
+#include "base/meeting.h"
 #include "base/memory.h"
 #include "base/patience.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -186,6 +189,223 @@ static void no_ring_is_lost_between_two_threads(void)
     pmap__bell_fini(&game.pong);
 }
 
+/* ---- Lines: letters for who waits in them, upper case for single pieces ---- */
+
+struct person {
+    struct pmap__waiter waiter; /* the first member */
+    char name;
+};
+
+static struct person person(char name, int priority)
+{
+    return (struct person){{.priority = priority, .single = name >= 'A' && name <= 'Z'}, name};
+}
+
+static char name_of(struct pmap__waiter *waiter)
+{
+    return waiter ? ((struct person *)waiter)->name : '-';
+}
+
+/* Serve a line to its end as one worker does; the names in the order they were served. */
+static const char *served(struct pmap__line *line, bool after_single)
+{
+    static char names[32];
+    struct pmap__waiter *next;
+    size_t n = 0;
+
+    while (n < sizeof names - 1 && (next = pmap__line_next(line, after_single)) != NULL) {
+        names[n++] = name_of(next);
+        after_single = next->single;
+        pmap__line_remove(line, next);
+    }
+    names[n] = '\0';
+    return names;
+}
+
+static void line_up(struct pmap__line *line, struct person people[], size_t n)
+{
+    *line = (struct pmap__line){0};
+    for (size_t i = 0; i < n; i++)
+        pmap__line_add(line, &people[i].waiter);
+}
+
+static void line_goes_by_priority_and_then_by_who_came_first(void)
+{
+    struct pmap__line line;
+    struct person people[] = {person('a', 0),       person('b', 5), person('c', -3), person('d', 5),       person('e', 0),
+                              person('f', INT_MIN), person('g', 0), person('h', 7),  person('i', INT_MAX), person('j', -3)};
+
+    line_up(&line, people, sizeof people / sizeof *people);
+    CHECK_TEXT(served(&line, false), "ihbdaegcjf");
+    CHECK(pmap__line_next(&line, false) == NULL && pmap__line_next(&line, true) == NULL);
+}
+
+static void single_pieces_and_bulk_take_turns_among_equals(void)
+{
+    struct pmap__line line;
+    struct person people[] = {person('a', 1), person('b', 1), person('A', 1), person('B', 1), person('C', 1),
+                              person('c', 2), person('D', 0), person('d', 0), person('E', 2)};
+    enum { N = sizeof people / sizeof *people };
+
+    line_up(&line, people, N);
+    CHECK_TEXT(served(&line, false), "EcAaBbCdD");
+    line_up(&line, people, N);
+    CHECK_TEXT(served(&line, true), "cEaAbBCdD");
+}
+
+/* Whoever is next stays in the line: it is there for many, as a bulk work is. */
+static void who_is_next_stays_in_the_line(void)
+{
+    struct pmap__line line;
+    struct person people[] = {person('a', 0), person('A', 0)};
+
+    line_up(&line, people, 2);
+    for (int i = 0; i < 3; i++) {
+        CHECK_INT(name_of(pmap__line_next(&line, false)), 'A');
+        CHECK_INT(name_of(pmap__line_next(&line, true)), 'a');
+    }
+    CHECK(people[0].waiter.waiting && people[1].waiter.waiting);
+}
+
+static void one_may_leave_a_line_from_anywhere_and_come_back(void)
+{
+    static const char *const left[] = {"bcde", "acde", "abde", "abce", "abcd"};
+    struct person people[] = {person('a', 0), person('b', 0), person('c', 0), person('d', 0), person('e', 0)};
+    struct pmap__line line;
+
+    for (size_t i = 0; i < 5; i++) {
+        char expected[8];
+        line_up(&line, people, 5);
+        pmap__line_remove(&line, &people[i].waiter);
+        pmap__line_remove(&line, &people[i].waiter); /* it waits no more: nothing happens */
+        CHECK(!people[i].waiter.waiting);
+        CHECK_TEXT(served(&line, false), left[i]);
+        line_up(&line, people, 5);
+        pmap__line_remove(&line, &people[i].waiter);
+        pmap__line_add(&line, &people[i].waiter);
+        memcpy(expected, left[i], 4);
+        memcpy(expected + 4, (char[]){people[i].name, '\0'}, 2);
+        CHECK_TEXT(served(&line, false), expected);
+    }
+}
+
+/* The line as one would write it down: who waits, in the order they came. */
+struct model {
+    struct person *waiting[64];
+    size_t n;
+};
+
+static struct person *first_of(const struct model *model, bool single)
+{
+    struct person *best = NULL;
+    for (size_t i = 0; i < model->n; i++) {
+        struct person *p = model->waiting[i];
+        if (p->waiter.single == single && (best == NULL || p->waiter.priority > best->waiter.priority))
+            best = p;
+    }
+    return best;
+}
+
+static struct person *model_next(const struct model *model, bool after_single)
+{
+    struct person *single = first_of(model, true), *bulk = first_of(model, false);
+    if (single == NULL || bulk == NULL || single->waiter.priority == bulk->waiter.priority)
+        return bulk && (after_single || single == NULL) ? bulk : single ? single : bulk;
+    return single->waiter.priority > bulk->waiter.priority ? single : bulk;
+}
+
+static void model_remove(struct model *model, const struct person *person)
+{
+    size_t at = 0;
+    while (at < model->n && model->waiting[at] != person)
+        at++;
+    if (at == model->n)
+        return;
+    memmove(&model->waiting[at], &model->waiting[at + 1], (--model->n - at) * sizeof model->waiting[0]);
+}
+
+static void line_agrees_with_a_simple_model(void)
+{
+    enum { PEOPLE = 64 };
+    struct person people[PEOPLE];
+    struct pmap__line line = {0};
+    struct model model = {.n = 0};
+    uint64_t x = 7;
+
+    memset(people, 0, sizeof people);
+    for (size_t step = 0; step < test_size(200000, 5000); step++) {
+        x = x * UINT64_C(6364136223846793005) + 1;
+        struct person *p = &people[x >> 58];
+        if (p->waiter.waiting) {
+            pmap__line_remove(&line, &p->waiter);
+            model_remove(&model, p);
+        } else if (x >> 20 & 3) { /* full and empty lines both come about: see the next comment */
+            p->waiter = (struct pmap__waiter){.priority = (int)(x >> 30 & 7) - 4, .single = x >> 40 & 1};
+            pmap__line_add(&line, &p->waiter);
+            model.waiting[model.n++] = p;
+        }
+        while (step % 1000 == 999 && model.n > 0) { /* now and then all are served */
+            struct person *next = model_next(&model, x & 1);
+            if (!CHECK(pmap__line_next(&line, x & 1) == &next->waiter))
+                return;
+            x = x * UINT64_C(6364136223846793005) + 1;
+            pmap__line_remove(&line, &next->waiter);
+            model_remove(&model, next);
+        }
+        for (int after_single = 0; after_single < 2; after_single++) {
+            struct person *next = model_next(&model, after_single);
+            if (!CHECK(pmap__line_next(&line, after_single) == (next ? &next->waiter : NULL)))
+                return;
+        }
+    }
+}
+
+/* ---- Meetings ---- */
+
+static void meetings_are_recalled_once_for_each_time(void)
+{
+    struct pmap__meetings met = {0};
+
+    CHECK_INT(pmap__meeting_recall(&met, 42), -1);
+    pmap__meeting_note(&met, 42, PMAP_OK);
+    pmap__meeting_note(&met, 43, PMAP_EBUSY);
+    pmap__meeting_note(&met, 42, PMAP_OK);
+    CHECK_INT(met.n, 2);
+    CHECK_INT(pmap__meeting_recall(&met, 44), -1);
+    CHECK_INT(pmap__meeting_recall(&met, 43), PMAP_EBUSY);
+    CHECK_INT(pmap__meeting_recall(&met, 43), -1);
+    CHECK_INT(pmap__meeting_recall(&met, 42), PMAP_OK);
+    CHECK_INT(pmap__meeting_recall(&met, 42), PMAP_OK);
+    CHECK_INT(pmap__meeting_recall(&met, 42), -1);
+}
+
+/* A loop that is refused now and then: each round of it has the same status on every rank. */
+static void meetings_of_one_line_that_ended_differently_come_oldest_first(void)
+{
+    static const enum pmap_status statuses[] = {PMAP_EBUSY, PMAP_EBUSY, PMAP_OK, PMAP_OK, PMAP_EBUSY, PMAP_OK};
+    struct pmap__meetings met = {0};
+
+    for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++)
+        pmap__meeting_note(&met, 42, statuses[i]);
+    for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++)
+        CHECK_INT(pmap__meeting_recall(&met, 42), statuses[i]);
+    CHECK_INT(pmap__meeting_recall(&met, 42), -1);
+}
+
+static void meetings_without_room_are_forgotten(void)
+{
+    struct pmap__meetings met = {0};
+
+    for (uint64_t where = 1; where <= PMAP__MEETINGS_MAX + 5; where++)
+        pmap__meeting_note(&met, where, PMAP_OK);
+    CHECK_INT(met.n, PMAP__MEETINGS_MAX);
+    pmap__meeting_note(&met, 1, PMAP_OK); /* a line that is known needs no room */
+    CHECK_INT(pmap__meeting_recall(&met, 1), PMAP_OK);
+    CHECK_INT(pmap__meeting_recall(&met, 1), PMAP_OK);
+    CHECK_INT(pmap__meeting_recall(&met, PMAP__MEETINGS_MAX), PMAP_OK);
+    CHECK_INT(pmap__meeting_recall(&met, PMAP__MEETINGS_MAX + 1), -1);
+}
+
 /* ---- Errors ---- */
 
 static void long_texts_are_cut(void)
@@ -210,6 +430,14 @@ static const struct test tests[] = {TEST(products_that_do_not_fit_are_refused),
                                     TEST(patience_spins_then_yields_then_naps_longer_and_longer),
                                     TEST(bell_keeps_a_ring_for_the_next_wait),
                                     TEST(no_ring_is_lost_between_two_threads),
+                                    TEST(line_goes_by_priority_and_then_by_who_came_first),
+                                    TEST(single_pieces_and_bulk_take_turns_among_equals),
+                                    TEST(who_is_next_stays_in_the_line),
+                                    TEST(one_may_leave_a_line_from_anywhere_and_come_back),
+                                    TEST(line_agrees_with_a_simple_model),
+                                    TEST(meetings_are_recalled_once_for_each_time),
+                                    TEST(meetings_of_one_line_that_ended_differently_come_oldest_first),
+                                    TEST(meetings_without_room_are_forgotten),
                                     TEST(long_texts_are_cut),
                                     {NULL, NULL}};
 

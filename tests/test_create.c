@@ -10,6 +10,7 @@
  * mpi4py.futures: every rank as root, bad roots rejected, three pools with 100 tasks each do not mix; from
  * Distributed.jl: the master can be kept free of work.
  */
+#include "board.h"
 #include "harness.h"
 
 #include <dirent.h>
@@ -227,54 +228,131 @@ static void destroy_of_null_is_fine(void)
     pmap_destroy(NULL);
 }
 
-/* ---- Two pools --------------------------------------------------------------------------------------- */
+/* ---- Pools side by side ------------------------------------------------------------------------------
+ *
+ * All ranks go through these functions. The ranks other than the root stay in the first pmap_create until the last of the
+ * pools has ended; then they come to the lines of the others, and must not wait there for a root that has been there. */
 
-/* The root is refused while the first pool lives; the others come here when it is gone, and must not wait for a
- * root that will not come. */
-static void check_second_is_busy(void)
+static struct pmap_pool *another(void)
 {
-    struct pmap_error error = {.status = PMAP_OK};
-    struct pmap_pool *second = (struct pmap_pool *)&error;
+    struct pmap_error error;
+    struct pmap_pool *pool = (struct pmap_pool *)&error;
 
-    CHECK_STATUS(pmap_create(&second, .threads = test_threads(), .error = &error), PMAP_EBUSY);
-    CHECK_STATUS(error.status, PMAP_EBUSY);
-    CHECK(second == NULL);
-    CHECK(strncmp(error.text, "pmap", 4) == 0);
+    CHECK_STATUS(pmap_create(&pool, .threads = THREADS, .error = &error), PMAP_OK);
+    CHECK((pool != NULL) == is_root(0));
+    return pool;
 }
 
-/* A function that the root calls wants a pool of its own; the other ranks never come there. */
-static void second_pool_of_the_root_alone_costs_nobody_a_pool(void)
+static bool all_work(struct pmap_pool *const pools[], int n)
 {
-    struct pmap_pool *first, *second;
-    struct pmap_error error;
+    bool right = true;
 
-    if (test_processes() == 1) {
-        test_skip("one process may have several pools");
-        return;
+    for (int i = 0; i < n; i++)
+        right &= pools[i] == NULL || works(pools[i]);
+    return right;
+}
+
+static void second_pool_is_served_by_the_same_ranks(void)
+{
+    struct pmap_pool *first = another(), *second = another();
+
+    if (first != NULL && second != NULL) {
+        CHECK(first != second);
+        CHECK_INT(pmap_ranks(second), pmap_ranks(first));
+        CHECK_INT(pmap_threads(second), pmap_threads(first));
+        CHECK(works(first) && works(second) && works(first));
     }
-    CHECK_STATUS(pmap_create(&first, .threads = test_threads()), PMAP_OK);
-    if (first != NULL)
-        CHECK_STATUS(pmap_create(&second, .threads = test_threads(), .error = &error), PMAP_EBUSY);
+    pmap_destroy(second);
+    CHECK(all_work(&first, 1));
     pmap_destroy(first);
     live(0);
 }
 
-static void second_pool_over_several_ranks_is_busy(void)
+static void pools_end_in_any_order(void)
 {
-    struct pmap_pool *first;
+    static const int orders[][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
 
-    if (test_processes() == 1) {
-        test_skip("one process may have several pools");
-        return;
+    for (size_t k = 0; k < sizeof orders / sizeof *orders; k++) {
+        struct pmap_pool *pools[3];
+        for (int i = 0; i < 3; i++)
+            pools[i] = another();
+        for (int i = 0; i < 3; i++) {
+            CHECK(all_work(pools, 3));
+            pmap_destroy(pools[orders[k][i]]);
+            pools[orders[k][i]] = NULL;
+        }
     }
-    CHECK_STATUS(pmap_create(&first, .threads = test_threads()), PMAP_OK);
-    check_second_is_busy();
-    if (first != NULL)
-        CHECK(works(first));
-    check_second_is_busy();
-    if (first != NULL)
-        CHECK(works(first));
+    live(0);
+}
+
+static void second_pool_comes_and_goes_while_the_first_lives(void)
+{
+    struct pmap_pool *first = another(), *second;
+
+    for (int i = 0; i < 50; i++) {
+        second = another();
+        CHECK(all_work(&second, 1));
+        pmap_destroy(second);
+    }
+    CHECK(all_work(&first, 1));
     pmap_destroy(first);
+    live(0);
+}
+
+static void first_pool_comes_and_goes_while_another_lives(void)
+{
+    struct pmap_pool *old = another(), *new;
+
+    for (int i = 0; i < 50; i++) {
+        new = another();
+        pmap_destroy(old);
+        CHECK(all_work(&new, 1));
+        old = new;
+    }
+    pmap_destroy(old);
+    live(0);
+}
+
+/* Each tells the others apart by a line of its own, as in a program where libraries have pools. */
+static void pools_of_other_lines_live_side_by_side(void)
+{
+    struct pmap_pool *pools[4] = {NULL};
+
+    CHECK_STATUS(pmap_create(&pools[0], .threads = THREADS), PMAP_OK);
+    CHECK_STATUS(pmap_create(&pools[1], .threads = THREADS), PMAP_OK);
+    CHECK_STATUS(pmap_create(&pools[2]), PMAP_OK); /* as many threads as there are */
+    pmap_destroy(pools[1]);
+    CHECK_STATUS(pmap_create(&pools[3], .threads = THREADS), PMAP_OK);
+    pools[1] = NULL;
+    CHECK(all_work(pools, 4));
+    if (pools[0] != NULL && test_processes() > 1)
+        CHECK_INT(pmap_threads(pools[2]), pmap_threads(pools[0]));
+    for (int i = 0; i < 4; i++)
+        pmap_destroy(pools[i]);
+    live(0);
+}
+
+/* However many there may be: where one more is refused, it is on every rank. The root, who comes first, leaves what it was
+ * told on the board. */
+static void many_pools_live_side_by_side(void)
+{
+    enum { MANY = 40, FEW = 10 };
+    struct pmap_pool *pools[MANY];
+    struct pmap_error error;
+
+    board_clear();
+    for (int i = 0; i < MANY; i++) {
+        error.text[0] = '\0';
+        enum pmap_status status = pmap_create(&pools[i], .threads = THREADS, .error = &error);
+        if (is_root(0))
+            atomic_store(&board()[i], (int)status);
+        CHECK_STATUS(status, (enum pmap_status)atomic_load(&board()[i]));
+        CHECK(status == PMAP_OK || (i >= FEW && status == PMAP_EBUSY && strncmp(error.text, "pmap", 4) == 0));
+        CHECK((pools[i] != NULL) == (status == PMAP_OK && is_root(0)));
+    }
+    CHECK(all_work(pools, MANY));
+    for (int i = 0; i < MANY; i++)
+        pmap_destroy(pools[i]);
     live(0);
 }
 
@@ -288,30 +366,145 @@ static void *use_pool(void *argument)
     return right ? pool : NULL;
 }
 
-static void three_pools_of_one_rank_do_not_mix(void)
+static void three_pools_do_not_mix(void)
 {
-    struct pmap_pool *pools[3] = {NULL};
+    struct pmap_pool *pools[3];
     pthread_t threads[3];
     void *result;
 
-    if (test_ranks() > 1) {
-        test_skip("there are several ranks");
-        return;
-    }
     for (int i = 0; i < 3; i++)
-        CHECK_STATUS(pmap_create(&pools[i], .threads = test_threads()), PMAP_OK);
-    for (int i = 0; i < 3; i++)
+        pools[i] = another();
+    for (int i = 0; i < 3 && pools[i] != NULL; i++)
         if (pthread_create(&threads[i], NULL, use_pool, pools[i]) != 0)
             abort();
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 3 && pools[i] != NULL; i++) {
         pthread_join(threads[i], &result);
-        CHECK(result == pools[i] && result != NULL);
+        CHECK(result == pools[i]);
     }
-    pmap_destroy(pools[1]);
-    CHECK(works(pools[0]) && works(pools[2]));
-    pmap_destroy(pools[0]);
-    CHECK(works(pools[2]));
-    pmap_destroy(pools[2]);
+    for (int i = 0; i < 3; i++)
+        pmap_destroy(pools[i]);
+}
+
+static int slow_square(int x) { return pmap_cancelled() ? 0 : x * x; }
+PMAP_TASK(slow_square, int, int);
+
+/* What becomes of one pool is nothing to the others. */
+static void closed_and_terminated_pools_leave_others_alone(void)
+{
+    struct pmap_pool *first = another(), *second = another();
+    struct pmap_error error;
+    int in[100] = {0}, out[100], y;
+
+    for (int i = 0; i < 20 && first != NULL; i++) {
+        struct pmap_result *mine = pmap_map_async(second, slow_square, in, out, 100, .chunksize = 1);
+        if (i == 0) {
+            CHECK_STATUS(pmap_close(first), PMAP_OK);
+            CHECK_STATUS(pmap_apply(first, square, &y, 3, .error = &error), PMAP_ECLOSED);
+        }
+        CHECK_STATUS(pmap_terminate(first), PMAP_OK);
+        CHECK_STATUS(pmap_result_get(mine, PMAP_FOREVER, &error), PMAP_OK);
+        pmap_result_free(mine);
+        if (i == 10)
+            CHECK_STATUS(pmap_join(first), PMAP_OK);
+    }
+    pmap_destroy(first);
+    CHECK(all_work(&second, 1));
+    pmap_destroy(second);
+    live(0);
+}
+
+/* What a pool has shared goes with it, though its ranks live on. */
+static void shared_data_is_freed_with_its_pool(void)
+{
+    static const char data[] = "for all of you";
+    struct pmap_handle handle = {0, 0};
+    struct pmap_pool *first = another(), *second = another();
+
+    if (second != NULL) {
+        CHECK_STATUS(pmap_share(second, data, sizeof data, &handle), PMAP_OK);
+        CHECK(pmap_shared(handle) != NULL);
+    }
+    pmap_destroy(second);
+    if (first != NULL)
+        CHECK(pmap_shared(handle) == NULL);
+    pmap_destroy(first);
+    CHECK(pmap_shared(handle) == NULL);
+}
+
+/* A function that the root calls wants a pool of its own; the other ranks never come there. */
+static void second_pool_of_the_root_alone_costs_nobody_a_pool(void)
+{
+    struct pmap_pool *first = another(), *second = NULL;
+
+    if (first != NULL) {
+        CHECK_STATUS(pmap_create(&second, .threads = THREADS), PMAP_OK);
+        CHECK(all_work(&second, 1));
+    }
+    pmap_destroy(second);
+    pmap_destroy(first);
+    live(0);
+    live(0);
+}
+
+static void never_called(const void *initarg) { (void)initarg; }
+
+/* What a second pool may not ask for is refused on every rank, and the first is none the worse for it. */
+static void check_second_refused(const struct pmap_create_options *wish, enum pmap_status expected, const char *word)
+{
+    struct pmap_pool *first = another(), *second = (struct pmap_pool *)&first;
+    struct pmap_error error = {.status = PMAP_OK};
+    struct pmap_create_options options = *wish;
+
+    options.size = sizeof options;
+    options.pool = &second;
+    options.error = &error;
+    options.where = "a line of its own";
+    CHECK_STATUS(pmap_create_with(&options), expected);
+    CHECK_STATUS(error.status, expected);
+    CHECK(second == NULL);
+    CHECK(strncmp(error.text, "pmap", 4) == 0);
+    if (first != NULL) {
+        CHECK_NAMES(error.text, word);
+        CHECK(works(first));
+    }
+    pmap_destroy(first);
+    live(0);
+}
+
+static void second_pool_of_another_kind_is_refused_on_all(void)
+{
+    int root = test_ranks() - 1;
+
+    if (test_processes() == 1) {
+        test_skip("pools of one process are of any kind");
+        return;
+    }
+    check_second_refused(&(struct pmap_create_options){.root = root}, PMAP_EBUSY, "root");
+    check_second_refused(&(struct pmap_create_options){.threads = THREADS + 1}, PMAP_EINVAL, "threads");
+    check_second_refused(&(struct pmap_create_options){.dedicated_root = true}, PMAP_EINVAL, "dedicated_root");
+    check_second_refused(&(struct pmap_create_options){.initializer = never_called}, PMAP_EINVAL, "initializer");
+    check_second_refused(&(struct pmap_create_options){.thread_initializer = never_called}, PMAP_EINVAL, "initializer");
+    check_second_refused(&(struct pmap_create_options){.max_tasks_per_worker = 5}, PMAP_EINVAL, "max_tasks_per_worker");
+    check_second_refused(&(struct pmap_create_options){.threads = -3}, PMAP_EINVAL, "-3");
+    check_second_refused(&(struct pmap_create_options){.root = -1}, PMAP_EBUSY, "-1");
+}
+
+/* A loop whose second pool is refused now and then has the same statuses on every rank, round by round. */
+static void statuses_of_a_loop_are_the_same_on_all(void)
+{
+    struct pmap_pool *first = another();
+    struct pmap_error error;
+
+    for (int i = 0; i < 12; i++) {
+        struct pmap_pool *second;
+        bool good = i % 3 != 1 || test_processes() == 1;
+        int threads = good ? THREADS : THREADS + 1;
+        CHECK_STATUS(pmap_create(&second, .threads = threads, .error = &error), good ? PMAP_OK : PMAP_EINVAL);
+        CHECK(all_work(&second, 1));
+        pmap_destroy(second);
+    }
+    pmap_destroy(first);
+    live(0);
 }
 
 /* ---- Arguments that make no sense -------------------------------------------------------------------- */
@@ -491,9 +684,18 @@ static const struct test tests[] = {
     TEST(dedicated_root_runs_no_items),
     TEST(lonely_root_works_even_if_dedicated),
     TEST(create_and_destroy_leave_no_threads_and_files_behind),
-    TEST(second_pool_over_several_ranks_is_busy),
+    TEST(second_pool_is_served_by_the_same_ranks),
+    TEST(pools_end_in_any_order),
+    TEST(second_pool_comes_and_goes_while_the_first_lives),
+    TEST(first_pool_comes_and_goes_while_another_lives),
+    TEST(pools_of_other_lines_live_side_by_side),
+    TEST(many_pools_live_side_by_side),
+    TEST(three_pools_do_not_mix),
+    TEST(closed_and_terminated_pools_leave_others_alone),
+    TEST(shared_data_is_freed_with_its_pool),
     TEST(second_pool_of_the_root_alone_costs_nobody_a_pool),
-    TEST(three_pools_of_one_rank_do_not_mix),
+    TEST(second_pool_of_another_kind_is_refused_on_all),
+    TEST(statuses_of_a_loop_are_the_same_on_all),
     TEST(negative_threads_are_refused),
     TEST(negative_threads_on_one_rank_are_refused_on_all),
     TEST(root_out_of_range_is_refused),

@@ -302,22 +302,179 @@ static void bad_roots_are_refused(void)
     live(MPI_COMM_WORLD, 0);
 }
 
-static void second_pool_on_a_communicator_is_busy(void)
-{
-    struct pmap_pool *first = NULL;
+/* ---- Pools side by side ------------------------------------------------------------------------------
+ *
+ * The ranks other than the root stay in the first pmap_create_on until the last of the pools has ended; then they come to
+ * the lines of the others, and must not wait there for a root that has been there. */
 
-    if (size_of(MPI_COMM_WORLD) == 1) {
+/* A pool, on the rank with this number in comm. */
+static struct pmap_pool *another(MPI_Comm comm, int root)
+{
+    struct pmap_error error;
+    struct pmap_pool *pool = (struct pmap_pool *)&error;
+
+    CHECK_STATUS(pmap_create_on(comm, root, &pool, .threads = test_threads(), .error = &error), PMAP_OK);
+    CHECK((pool != NULL) == (rank_in(comm) == root));
+    return pool;
+}
+
+static void check_works(struct pmap_pool *pool, MPI_Comm comm)
+{
+    if (pool == NULL)
+        return;
+    CHECK_INT(pmap_ranks(pool), size_of(comm));
+    CHECK(works(pool));
+}
+
+static void second_pool_on_a_communicator_works(void)
+{
+    int last = size_of(MPI_COMM_WORLD) - 1;
+
+    for (int i = 0; i < 4; i++) {
+        struct pmap_pool *first = another(MPI_COMM_WORLD, last), *second = another(MPI_COMM_WORLD, last);
+        check_works(first, MPI_COMM_WORLD);
+        check_works(second, MPI_COMM_WORLD);
+        pmap_destroy(i % 2 ? first : second);
+        check_works(i % 2 ? second : first, MPI_COMM_WORLD);
+        pmap_destroy(i % 2 ? second : first);
+        CHECK_INT(sum_over_ranks(MPI_COMM_WORLD, 1), size_of(MPI_COMM_WORLD));
+    }
+    live(MPI_COMM_WORLD, 0);
+}
+
+static void second_pool_comes_and_goes_while_the_first_lives(void)
+{
+    struct pmap_pool *first = another(MPI_COMM_WORLD, 0);
+
+    for (int i = 0; i < 50; i++) {
+        struct pmap_pool *second = another(MPI_COMM_WORLD, 0);
+        if (i % 10 == 0)
+            check_works(second, MPI_COMM_WORLD);
+        pmap_destroy(second);
+    }
+    check_works(first, MPI_COMM_WORLD);
+    pmap_destroy(first);
+    CHECK_INT(sum_over_ranks(MPI_COMM_WORLD, 2), 2 * size_of(MPI_COMM_WORLD));
+    live(MPI_COMM_WORLD, 0);
+}
+
+/* A duplicate, and one that counts the ranks in another order: the root is the same process in all of them. */
+static void other_communicators_of_the_same_ranks_have_the_same_pool(void)
+{
+    int last = size_of(MPI_COMM_WORLD) - 1;
+    MPI_Comm same, backwards;
+    struct pmap_pool *pools[4];
+
+    MPI_Comm_dup(MPI_COMM_WORLD, &same);
+    MPI_Comm_split(MPI_COMM_WORLD, 0, -rank_in(MPI_COMM_WORLD), &backwards);
+    pools[0] = another(same, 0);
+    pools[1] = another(MPI_COMM_WORLD, 0);
+    pools[2] = another(backwards, last);
+    pools[3] = another(same, 0);
+    for (int i = 0; i < 4; i++)
+        check_works(pools[i], MPI_COMM_WORLD);
+    for (int i = 0; i < 4; i++)
+        pmap_destroy(pools[i]);
+    CHECK_INT(sum_over_ranks(MPI_COMM_WORLD, 1), size_of(MPI_COMM_WORLD));
+    MPI_Comm_free(&same);
+    MPI_Comm_free(&backwards);
+    live(MPI_COMM_WORLD, last);
+}
+
+/* The root keeps its pools, and the other ranks hear of what was refused when those end. */
+static void second_pool_with_another_root_is_busy_on_all_ranks(void)
+{
+    int last = size_of(MPI_COMM_WORLD) - 1;
+
+    if (last == 0) {
         test_skip("one rank may have several pools");
         return;
     }
-    CHECK_STATUS(pmap_create_on(MPI_COMM_WORLD, 0, &first, .threads = test_threads()), PMAP_OK);
+    struct pmap_pool *first = another(MPI_COMM_WORLD, 0);
     for (int i = 0; i < 3; i++) {
-        check_refused(MPI_COMM_WORLD, 0, PMAP_EBUSY, "pmap_create");
-        if (first != NULL)
-            CHECK(works(first));
+        check_refused(MPI_COMM_WORLD, last, PMAP_EBUSY, "pmap_create");
+        check_works(first, MPI_COMM_WORLD);
     }
     pmap_destroy(first);
     CHECK_INT(sum_over_ranks(MPI_COMM_WORLD, 1), size_of(MPI_COMM_WORLD));
+    live(MPI_COMM_WORLD, 0);
+}
+
+/* The ranks of a communicator without the last of the world; MPI_COMM_NULL there. */
+static MPI_Comm all_but_the_last(void)
+{
+    int rank = rank_in(MPI_COMM_WORLD);
+    MPI_Comm some;
+
+    MPI_Comm_split(MPI_COMM_WORLD, rank == size_of(MPI_COMM_WORLD) - 1 ? MPI_UNDEFINED : 0, rank, &some);
+    return some;
+}
+
+/* Some of the ranks are captive: they could not come. Only the root asks. */
+static void pool_over_some_of_the_ranks_of_another_is_busy(void)
+{
+    if (size_of(MPI_COMM_WORLD) < 3) {
+        test_skip("there are less than three ranks");
+        return;
+    }
+    MPI_Comm some = all_but_the_last();
+    struct pmap_pool *first = another(MPI_COMM_WORLD, 0);
+    if (first != NULL) {
+        check_refused(some, 0, PMAP_EBUSY, "ranks");
+        check_works(first, MPI_COMM_WORLD);
+    }
+    pmap_destroy(first);
+    first = some == MPI_COMM_NULL ? NULL : another(some, 0);
+    if (first != NULL) {
+        check_refused(MPI_COMM_WORLD, 0, PMAP_EBUSY, "ranks");
+        check_works(first, some);
+    }
+    pmap_destroy(first);
+    if (some != MPI_COMM_NULL)
+        MPI_Comm_free(&some);
+    live(MPI_COMM_WORLD, 0);
+}
+
+/* Rank 0 and the others one by one: a root that has several pools over different ranks, none of which is in two. */
+static void root_may_have_pools_over_different_ranks(void)
+{
+    enum { MOST = 4 };
+    int others = size_of(MPI_COMM_WORLD) - 1, rank = rank_in(MPI_COMM_WORLD), n = others < MOST ? others : MOST;
+    MPI_Comm pairs[MOST];
+    struct pmap_pool *pools[MOST];
+
+    for (int i = 0; i < n; i++)
+        MPI_Comm_split(MPI_COMM_WORLD, rank == 0 || rank == i + 1 ? 0 : MPI_UNDEFINED, rank, &pairs[i]);
+    for (int i = 0; i < n; i++)
+        pools[i] = pairs[i] == MPI_COMM_NULL ? NULL : another(pairs[i], 0);
+    for (int round = 0; round < 3; round++)
+        for (int i = 0; i < n; i++)
+            check_works(pools[i], pairs[i]);
+    for (int i = 0; i < n; i++) {
+        pmap_destroy(pools[i]);
+        for (int k = i + 1; k < n; k++)
+            check_works(pools[k], pairs[k]);
+    }
+    CHECK_INT(sum_over_ranks(MPI_COMM_WORLD, 1), others + 1);
+    for (int i = 0; i < n; i++)
+        if (pairs[i] != MPI_COMM_NULL)
+            MPI_Comm_free(&pairs[i]);
+    live(MPI_COMM_WORLD, 0);
+}
+
+static void root_may_have_a_pool_of_its_own_beside_another(void)
+{
+    struct pmap_pool *first = another(MPI_COMM_WORLD, 0);
+
+    if (first != NULL) {
+        struct pmap_pool *mine = another(MPI_COMM_SELF, 0);
+        check_works(mine, MPI_COMM_SELF);
+        check_works(first, MPI_COMM_WORLD);
+        check_works(mine, MPI_COMM_SELF);
+        pmap_destroy(mine);
+        check_works(first, MPI_COMM_WORLD);
+    }
+    pmap_destroy(first);
     live(MPI_COMM_WORLD, 0);
 }
 
@@ -337,7 +494,13 @@ static const struct test tests[] = {
     TEST(null_communicator_is_refused),
     TEST(intercommunicator_is_refused),
     TEST(bad_roots_are_refused),
-    TEST(second_pool_on_a_communicator_is_busy),
+    TEST(second_pool_on_a_communicator_works),
+    TEST(second_pool_comes_and_goes_while_the_first_lives),
+    TEST(other_communicators_of_the_same_ranks_have_the_same_pool),
+    TEST(second_pool_with_another_root_is_busy_on_all_ranks),
+    TEST(pool_over_some_of_the_ranks_of_another_is_busy),
+    TEST(root_may_have_pools_over_different_ranks),
+    TEST(root_may_have_a_pool_of_its_own_beside_another),
     {NULL, NULL},
 };
 

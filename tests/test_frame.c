@@ -6,6 +6,7 @@
 #include "harness.h"
 #include "wire/frame.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,30 +17,60 @@ static struct pmap_error sample_error(void)
     return e;
 }
 
-static struct pmap__frame sample(enum pmap__frame_kind kind)
+/* A frame of each kind with something in every field that it has; a CHUNK of a reduction is one more. */
+enum { REDUCTION = PMAP__BYE + 1, SAMPLES };
+
+static struct pmap__frame sample_chunk(bool reduction)
 {
-    struct pmap__frame f = {.kind = kind};
-    if (kind != PMAP__BYE) {
-        f.ticket = UINT64_C(0xfedcba9876543210);
-        f.begin = 1000;
-        f.n = 17;
+    struct pmap__frame f = {.kind = PMAP__CHUNK, .ticket = UINT64_C(0xfedcba9876543210), .begin = 1000, .n = 17, .grain = 5,
+                            .task = UINT64_MAX, .args_size = 24, .result_size = 8, .job = UINT64_C(0x8000000000000001),
+                            .seed = UINT64_C(0x123456789abcdef0), .priority = -3, .wants = PMAP__WANT_RECORDS | PMAP__NAMED};
+    if (reduction) {
+        f.op = UINT64_MAX - 1;
+        f.leaf = 64;
+        f.total = 1016 * 64 + 1; /* leaves 1000 to 1016: the last of them is the last of all, and has one item */
     }
-    if (kind == PMAP__CHUNK) {
-        f.grain = 5;
-        f.task = UINT64_MAX;
-        f.args_size = 24;
-        f.result_size = 0;
+    return f;
+}
+
+static struct pmap__frame sample(int kind)
+{
+    static struct pmap_error e;
+    struct pmap__frame f = {.kind = (enum pmap__frame_kind)kind};
+
+    e = sample_error();
+    if (kind == PMAP__CHUNK || kind == REDUCTION)
+        return sample_chunk(kind == REDUCTION);
+    if (kind < PMAP__CANCEL) {
+        f.ticket = 7;
+        f.begin = UINT64_C(1) << 40;
+        f.n = 1;
     }
-    if (kind == PMAP__RESULT) {
+    switch (f.kind) {
+    case PMAP__RECORDS:
+        f.records = 3;
+        break;
+    case PMAP__RESULT:
         f.busy = 99;
         f.failed = 2;
-    }
-    static struct pmap_error e;
-    e = sample_error();
-    if (kind == PMAP__RESULT || kind == PMAP__REFUSAL)
+        f.skipped = 11;
+        f.records = 4;
         f.error = &e;
-    if (kind == PMAP__BYE)
-        f.refused = 2, f.where[0] = 77, f.where[1] = UINT64_MAX;
+        break;
+    case PMAP__REFUSAL:
+        f.error = &e;
+        break;
+    case PMAP__CANCEL:
+        f.job = UINT64_MAX;
+        break;
+    case PMAP__SHARE:
+    case PMAP__UNSHARE:
+        f.id = UINT64_C(0xffffffff00000001);
+        f.size = SIZE_MAX;
+        break;
+    default:
+        f.met = (struct pmap__meetings){2, {{77, PMAP_OK, 3}, {UINT64_MAX, PMAP_END, UINT32_MAX}}};
+    }
     return f;
 }
 
@@ -49,23 +80,83 @@ static bool same_error(const struct pmap_error *a, const struct pmap_error *b)
            a->thread == b->thread && strcmp(a->host, b->host) == 0 && strcmp(a->text, b->text) == 0;
 }
 
+static bool same_lines(const struct pmap__meetings *a, const struct pmap__meetings *b)
+{
+    bool same = a->n == b->n;
+    for (int i = 0; same && i < a->n; i++)
+        same = a->lines[i].where == b->lines[i].where && a->lines[i].status == b->lines[i].status &&
+               a->lines[i].times == b->lines[i].times;
+    return same;
+}
+
+static bool same_chunk(const struct pmap__frame *a, const struct pmap__frame *b)
+{
+    return a->ticket == b->ticket && a->begin == b->begin && a->n == b->n && a->grain == b->grain && a->task == b->task &&
+           a->args_size == b->args_size && a->result_size == b->result_size && a->job == b->job && a->seed == b->seed &&
+           a->priority == b->priority && a->wants == b->wants && a->op == b->op && a->leaf == b->leaf && a->total == b->total;
+}
+
+static bool same_answer(const struct pmap__frame *a, const struct pmap__frame *b)
+{
+    return a->busy == b->busy && a->failed == b->failed && a->skipped == b->skipped && a->records == b->records &&
+           (a->error == NULL) == (b->error == NULL) && (a->error == NULL || same_error(a->error, b->error));
+}
+
+static bool same(const struct pmap__frame *a, const struct pmap__frame *b)
+{
+    return a->kind == b->kind && same_chunk(a, b) && same_answer(a, b) && a->id == b->id && a->size == b->size &&
+           same_lines(&a->met, &b->met);
+}
+
+static void survives(const struct pmap__frame *f)
+{
+    unsigned char head[PMAP__HEAD_MAX];
+    struct pmap__frame g;
+    struct pmap_error inside;
+
+    memset(&g, 0xa5, sizeof g);
+    size_t size = pmap__frame_encode(f, head);
+    if (CHECK_STATUS(pmap__frame_decode(head, size, &g, &inside, NULL), PMAP_OK))
+        CHECK(same(f, &g));
+}
+
 static void frames_survive_their_way_through_bytes(void)
 {
-    for (int kind = PMAP__CHUNK; kind <= PMAP__BYE; kind++) {
-        unsigned char head[PMAP__HEAD_MAX];
-        struct pmap__frame f = sample((enum pmap__frame_kind)kind), g;
-        struct pmap_error inside;
-        size_t size = pmap__frame_encode(&f, head);
-        if (!CHECK_STATUS(pmap__frame_decode(head, size, &g, &inside, NULL), PMAP_OK))
-            continue;
-        CHECK(g.kind == f.kind && g.ticket == f.ticket && g.begin == f.begin && g.n == f.n && g.grain == f.grain &&
-              g.task == f.task && g.args_size == f.args_size && g.result_size == f.result_size && g.busy == f.busy &&
-              g.failed == f.failed && g.refused == f.refused && g.where[0] == f.where[0] && g.where[1] == f.where[1]);
-        CHECK((f.error == NULL) == (g.error == NULL) && (f.error == NULL || same_error(g.error, f.error)));
+    for (int kind = PMAP__CHUNK; kind < SAMPLES; kind++) {
+        struct pmap__frame f = sample(kind);
+        survives(&f);
     }
 }
 
-static void longest_frame_fits(void)
+static void extreme_fields_survive_too(void)
+{
+    struct pmap__frame f = sample(PMAP__CHUNK);
+    f.begin = 0;
+    f.n = f.grain = SIZE_MAX;
+    f.args_size = 1;
+    f.result_size = 0;
+    survives(&f);
+    f.priority = INT_MIN;
+    f.wants = PMAP__WANTS;
+    survives(&f);
+    f.priority = INT_MAX;
+    f.wants = 0;
+    survives(&f);
+    f = sample(REDUCTION);
+    f.begin = SIZE_MAX - 1;
+    f.n = f.grain = f.leaf = f.args_size = 1;
+    f.total = SIZE_MAX;
+    survives(&f);
+    f = sample(PMAP__RESULT); /* all is well: no error is in it */
+    f.failed = f.skipped = f.records = 0;
+    f.error = NULL;
+    survives(&f);
+    f = sample(PMAP__BYE);
+    f.met.n = 0;
+    survives(&f);
+}
+
+static void longest_frames_fit(void)
 {
     unsigned char head[PMAP__HEAD_MAX];
     struct pmap__frame f = sample(PMAP__RESULT), g;
@@ -75,17 +166,21 @@ static void longest_frame_fits(void)
     f.error = &longest;
     size_t size = pmap__frame_encode(&f, head);
     CHECK(size <= PMAP__HEAD_MAX);
-    if (!CHECK_STATUS(pmap__frame_decode(head, size, &g, &inside, NULL), PMAP_OK))
-        return;
-    CHECK_INT(strlen(g.error->text), sizeof inside.text - 1);
-    CHECK(same_error(g.error, &longest));
+    if (CHECK_STATUS(pmap__frame_decode(head, size, &g, &inside, NULL), PMAP_OK)) {
+        CHECK_INT(strlen(g.error->text), sizeof inside.text - 1);
+        CHECK(same_error(g.error, &longest));
+    }
+    f = sample(PMAP__BYE);
+    for (f.met.n = 0; f.met.n < PMAP__MEETINGS_MAX; f.met.n++)
+        f.met.lines[f.met.n] = (struct pmap__meeting){(uint64_t)f.met.n, PMAP_EBUSY, 1};
+    survives(&f);
 }
 
 static void bytes_are_little_endian_and_fixed(void)
 {
     unsigned char head[PMAP__HEAD_MAX];
-    static const unsigned char expected[] = {1, 0, 4, 0, 1, 0, 8, 7, 6, 5, 4, 3, 2, 1};
-    struct pmap__frame f = {.kind = PMAP__BYE, .refused = 1, .where = {UINT64_C(0x0102030405060708)}};
+    static const unsigned char expected[] = {2, 0, 8, 0, 1, 0, 8, 7, 6, 5, 4, 3, 2, 1, 5, 0, 0, 0, 0x0d, 0x0c, 0x0b, 0x0a};
+    struct pmap__frame f = {.kind = PMAP__BYE, .met = {1, {{UINT64_C(0x0102030405060708), PMAP_EBUSY, 0x0a0b0c0d}}}};
     CHECK_INT(pmap__frame_encode(&f, head), sizeof expected);
     CHECK(memcmp(head, expected, sizeof expected) == 0);
 }
@@ -104,9 +199,9 @@ static enum pmap_status decode_copy(const unsigned char *head, size_t size, stru
 
 static void cut_frames_are_refused(void)
 {
-    for (int kind = PMAP__CHUNK; kind <= PMAP__BYE; kind++) {
+    for (int kind = PMAP__CHUNK; kind < SAMPLES; kind++) {
         unsigned char head[PMAP__HEAD_MAX];
-        struct pmap__frame f = sample((enum pmap__frame_kind)kind);
+        struct pmap__frame f = sample(kind);
         size_t size = pmap__frame_encode(&f, head);
         for (size_t cut = 0; cut < size; cut++)
             CHECK_STATUS(decode_copy(head, cut, NULL), PMAP_EMISMATCH);
@@ -115,12 +210,28 @@ static void cut_frames_are_refused(void)
 
 static void longer_frames_are_refused(void)
 {
-    unsigned char head[PMAP__HEAD_MAX + 1] = {0};
-    struct pmap_error error;
-    struct pmap__frame f = sample(PMAP__CHUNK);
+    for (int kind = PMAP__CHUNK; kind < SAMPLES; kind++) {
+        unsigned char head[PMAP__HEAD_MAX + 1] = {0};
+        struct pmap_error error;
+        struct pmap__frame f = sample(kind);
+        size_t size = pmap__frame_encode(&f, head);
+        CHECK_STATUS(decode_copy(head, size + 1, &error), PMAP_EMISMATCH);
+        CHECK_NAMES(error.text, "length");
+    }
+}
+
+/* What is refused changes nothing. */
+static void refused_bytes_leave_the_frame_alone(void)
+{
+    unsigned char head[PMAP__HEAD_MAX];
+    struct pmap__frame f = sample(PMAP__BYE), g, before;
+    struct pmap_error inside;
+
+    memset(&g, 0xa5, sizeof g);
+    before = g;
     size_t size = pmap__frame_encode(&f, head);
-    CHECK_STATUS(decode_copy(head, size + 1, &error), PMAP_EMISMATCH);
-    CHECK_NAMES(error.text, "length");
+    CHECK_STATUS(pmap__frame_decode(head, size - 1, &g, &inside, NULL), PMAP_EMISMATCH);
+    CHECK(memcmp(&g, &before, sizeof g) == 0);
 }
 
 static void refused(struct pmap__frame f, const char *field)
@@ -132,43 +243,77 @@ static void refused(struct pmap__frame f, const char *field)
         CHECK_NAMES(error.text, field);
 }
 
-static void fields_out_of_range_are_refused_by_name(void)
+/* A sample with one field changed is refused, and the field named. */
+#define REFUSED(sample_kind, change, field) \
+    do {                                    \
+        struct pmap__frame f = sample(sample_kind); \
+        f.change;                           \
+        refused(f, field);                  \
+    } while (0)
+
+static void fields_of_a_chunk_out_of_range_are_refused_by_name(void)
 {
-    struct pmap__frame f = sample(PMAP__CHUNK);
-    f.n = 0;
-    refused(f, "n");
-    f = sample(PMAP__CHUNK);
-    f.begin = SIZE_MAX;
-    refused(f, "n");
-    f = sample(PMAP__CHUNK);
-    f.grain = 0;
-    refused(f, "grain");
-    f.grain = f.n + 1;
-    refused(f, "grain");
-    f = sample(PMAP__CHUNK);
-    f.args_size = SIZE_MAX / f.n + 1;
-    refused(f, "args_size");
-    f = sample(PMAP__CHUNK);
-    f.result_size = SIZE_MAX;
-    refused(f, "result_size");
-    f = sample(PMAP__RESULT);
-    f.failed = f.n + 1;
-    refused(f, "failed");
-    f = sample(PMAP__REFUSAL);
-    struct pmap_error fine = {.status = PMAP_OK};
-    f.error = &fine;
-    refused(f, "error.status");
+    REFUSED(PMAP__CHUNK, n = 0, "n");
+    REFUSED(PMAP__CHUNK, n = UINT64_MAX, "n");
+    REFUSED(PMAP__CHUNK, begin = SIZE_MAX, "n");
+    REFUSED(PMAP__CHUNK, begin = SIZE_MAX - 16, "n");
+    REFUSED(PMAP__CHUNK, grain = 0, "grain");
+    REFUSED(PMAP__CHUNK, grain = 18, "grain");
+    REFUSED(PMAP__CHUNK, args_size = SIZE_MAX / 17 + 1, "args_size");
+    REFUSED(PMAP__CHUNK, result_size = SIZE_MAX / 17 + 1, "result_size");
+    REFUSED(PMAP__CHUNK, result_size = SIZE_MAX, "result_size");
+    REFUSED(PMAP__CHUNK, wants = PMAP__WANTS + 1, "wants");
+    REFUSED(PMAP__CHUNK, wants = UINT_MAX, "wants");
 }
 
-static void too_many_refusals_are_refused_by_name(void)
+static void leaves_that_are_not_there_are_refused_by_name(void)
+{
+    REFUSED(REDUCTION, leaf = 0, "leaf");
+    REFUSED(REDUCTION, total = 0, "total");
+    REFUSED(REDUCTION, total = 1016 * 64, "total"); /* the last leaf of the chunk has no item */
+    REFUSED(REDUCTION, total = 1, "total");
+    REFUSED(REDUCTION, leaf = 65, "total");
+    REFUSED(REDUCTION, leaf = SIZE_MAX, "total");
+    REFUSED(REDUCTION, n = 18, "total");
+    REFUSED(REDUCTION, begin = 1001, "total");
+    REFUSED(REDUCTION, total = SIZE_MAX / 24 + 1, "total"); /* so many items are no array */
+}
+
+static void fields_of_answers_out_of_range_are_refused_by_name(void)
+{
+    static struct pmap_error fine = {.status = PMAP_OK}, strange = {.status = (enum pmap_status)(PMAP_END + 1)};
+
+    REFUSED(PMAP__RECORDS, records = 0, "records");
+    REFUSED(PMAP__RECORDS, n = 0, "n");
+    REFUSED(PMAP__RESULT, begin = SIZE_MAX, "n");
+    REFUSED(PMAP__RESULT, error = &fine, "error.status");
+    REFUSED(PMAP__REFUSAL, error = &fine, "error.status");
+    REFUSED(PMAP__REFUSAL, error = &strange, "error.status");
+    REFUSED(PMAP__REFUSAL, n = 0, "n");
+}
+
+static void fields_of_other_frames_out_of_range_are_refused_by_name(void)
+{
+    REFUSED(PMAP__SHARE, id = 0, "id");
+    REFUSED(PMAP__SHARE, size = 0, "size");
+    REFUSED(PMAP__UNSHARE, id = 0, "id");
+    REFUSED(PMAP__UNSHARE, size = 0, "size");
+    REFUSED(PMAP__BYE, met.lines[1].status = PMAP_END + 1, "status");
+}
+
+/* More than there is room for cannot be encoded. */
+static void too_many_meetings_are_refused_by_name(void)
 {
     unsigned char head[PMAP__HEAD_MAX];
     struct pmap_error error;
     struct pmap__frame f = sample(PMAP__BYE);
     size_t size = pmap__frame_encode(&f, head);
-    head[4] = PMAP__REFUSED_MAX + 1;
+    head[4] = PMAP__MEETINGS_MAX + 1;
     CHECK_STATUS(decode_copy(head, size, &error), PMAP_EMISMATCH);
-    CHECK_NAMES(error.text, "refused");
+    CHECK_NAMES(error.text, "met");
+    head[5] = 0xff;
+    CHECK_STATUS(decode_copy(head, size, &error), PMAP_EMISMATCH);
+    CHECK_NAMES(error.text, "met");
 }
 
 static void other_versions_and_kinds_are_refused_by_name(void)
@@ -177,24 +322,29 @@ static void other_versions_and_kinds_are_refused_by_name(void)
     struct pmap_error error;
     struct pmap__frame f = sample(PMAP__BYE);
     size_t size = pmap__frame_encode(&f, head);
-    head[0]++;
-    CHECK_STATUS(decode_copy(head, size, &error), PMAP_EMISMATCH);
-    CHECK_NAMES(error.text, "version");
-    head[0]--;
+    CHECK_INT(head[0], PMAP__WIRE_VERSION);
+    for (int version = 0; version < 256; version++) {
+        head[0] = (unsigned char)version;
+        CHECK_STATUS(decode_copy(head, size, &error), version == PMAP__WIRE_VERSION ? PMAP_OK : PMAP_EMISMATCH);
+        if (version != PMAP__WIRE_VERSION)
+            CHECK_NAMES(error.text, "version");
+    }
+    head[0] = PMAP__WIRE_VERSION;
     head[2] = 0;
     CHECK_STATUS(decode_copy(head, size, &error), PMAP_EMISMATCH);
     CHECK_NAMES(error.text, "kind");
     head[2] = PMAP__BYE + 1;
     CHECK_STATUS(decode_copy(head, size, &error), PMAP_EMISMATCH);
+    CHECK_NAMES(error.text, "kind");
 }
 
 /* A short fuzz; the long one is not a unit test's business. */
 static void random_changes_never_do_harm(void)
 {
     uint64_t x = 99;
-    for (int i = 0; i < 100000; i++) {
+    for (int i = 0; i < 200000; i++) {
         unsigned char head[PMAP__HEAD_MAX];
-        struct pmap__frame f = sample((enum pmap__frame_kind)(PMAP__CHUNK + i % 4));
+        struct pmap__frame f = sample(PMAP__CHUNK + i % (SAMPLES - PMAP__CHUNK));
         size_t size = pmap__frame_encode(&f, head);
         for (int k = 0; k < 3; k++) {
             x = x * UINT64_C(6364136223846793005) + 1;
@@ -206,6 +356,109 @@ static void random_changes_never_do_harm(void)
             return;
     }
 }
+
+/* ---- Records ---- */
+
+/* Each with an error or none: they stand side by side in a body. */
+static const struct pmap__entry entries[] = {
+    {5, 1, PMAP_EFAILED}, {0, SIZE_MAX, PMAP_ECANCELLED}, {SIZE_MAX - 1, 1, PMAP_ENOMEM}, {17, 4, PMAP_EINVAL}};
+enum { ENTRIES = sizeof entries / sizeof *entries };
+
+static size_t encode_entries(unsigned char bytes[static ENTRIES * PMAP__HEAD_MAX], const struct pmap_error *error)
+{
+    size_t size = 0;
+    for (size_t i = 0; i < ENTRIES; i++)
+        size += pmap__entry_encode(&entries[i], i % 2 ? NULL : error, bytes + size);
+    return size;
+}
+
+static void records_survive_side_by_side(void)
+{
+    unsigned char bytes[ENTRIES * PMAP__HEAD_MAX];
+    const unsigned char *at = bytes, *end;
+    struct pmap_error error = sample_error();
+
+    end = bytes + encode_entries(bytes, &error);
+    for (size_t i = 0; i < ENTRIES; i++) {
+        struct pmap__entry entry;
+        struct pmap_error inside;
+        memset(&inside, 0xa5, sizeof inside);
+        if (!CHECK_STATUS(pmap__entry_decode(&at, end, &entry, &inside, NULL), PMAP_OK))
+            return;
+        CHECK(entry.item == entries[i].item && entry.n == entries[i].n && entry.status == entries[i].status);
+        CHECK(i % 2 ? inside.status == PMAP_OK : same_error(&inside, &error));
+    }
+    CHECK(at == end);
+}
+
+static void longest_record_fits(void)
+{
+    unsigned char bytes[PMAP__HEAD_MAX];
+    struct pmap_error longest = sample_error();
+    memset(longest.host, 'h', sizeof longest.host - 1);
+    memset(longest.text, 't', sizeof longest.text - 1);
+    CHECK(pmap__entry_encode(&entries[0], &longest, bytes) <= PMAP__HEAD_MAX);
+}
+
+/* Decode one record from bytes at the end of a buffer of their own. */
+static enum pmap_status decode_entry(const unsigned char *bytes, size_t size, struct pmap_error *error, size_t *read)
+{
+    unsigned char *copy = malloc(size ? size : 1);
+    const unsigned char *at = copy;
+    struct pmap__entry entry;
+    struct pmap_error inside;
+
+    memcpy(copy, bytes, size);
+    enum pmap_status status = pmap__entry_decode(&at, copy + size, &entry, &inside, error);
+    *read = (size_t)(at - copy);
+    free(copy);
+    return status;
+}
+
+static void cut_records_are_refused(void)
+{
+    struct pmap_error error = sample_error(), why;
+
+    for (size_t i = 0; i < ENTRIES; i++) {
+        unsigned char bytes[PMAP__HEAD_MAX];
+        size_t read, size = pmap__entry_encode(&entries[i], i % 2 ? NULL : &error, bytes);
+        for (size_t cut = 0; cut < size; cut++) {
+            CHECK_STATUS(decode_entry(bytes, cut, &why, &read), PMAP_EMISMATCH);
+            CHECK_INT(read, 0);
+        }
+        CHECK_STATUS(decode_entry(bytes, size, &why, &read), PMAP_OK);
+        CHECK_INT(read, size);
+    }
+}
+
+static void record_refused(struct pmap__entry entry, const struct pmap_error *inside, const char *field)
+{
+    unsigned char bytes[PMAP__HEAD_MAX];
+    struct pmap_error why;
+    size_t read, size = pmap__entry_encode(&entry, inside, bytes);
+    if (CHECK_STATUS(decode_entry(bytes, size, &why, &read), PMAP_EMISMATCH))
+        CHECK_NAMES(why.text, field);
+}
+
+static void fields_of_records_out_of_range_are_refused_by_name(void)
+{
+    unsigned char bytes[PMAP__HEAD_MAX];
+    struct pmap_error fine = {.status = PMAP_OK}, why;
+    size_t read;
+
+    record_refused((struct pmap__entry){0, 0, PMAP_EFAILED}, NULL, "n");
+    record_refused((struct pmap__entry){2, SIZE_MAX - 1, PMAP_EFAILED}, NULL, "n");
+    record_refused((struct pmap__entry){SIZE_MAX, 1, PMAP_EFAILED}, NULL, "n");
+    record_refused((struct pmap__entry){0, 1, PMAP_OK}, NULL, "status");
+    record_refused((struct pmap__entry){0, 1, (enum pmap_status)(PMAP_END + 1)}, NULL, "status");
+    record_refused(entries[0], &fine, "error.status");
+    size_t size = pmap__entry_encode(&entries[0], NULL, bytes);
+    bytes[size - 1] = 2;
+    CHECK_STATUS(decode_entry(bytes, size, &why, &read), PMAP_EMISMATCH);
+    CHECK_NAMES(why.text, "error");
+}
+
+/* ---- Errors alone ---- */
 
 static void errors_alone_survive_too(void)
 {
@@ -219,14 +472,23 @@ static void errors_alone_survive_too(void)
 }
 
 static const struct test tests[] = {TEST(frames_survive_their_way_through_bytes),
-                                    TEST(longest_frame_fits),
+                                    TEST(extreme_fields_survive_too),
+                                    TEST(longest_frames_fit),
                                     TEST(bytes_are_little_endian_and_fixed),
                                     TEST(cut_frames_are_refused),
                                     TEST(longer_frames_are_refused),
-                                    TEST(fields_out_of_range_are_refused_by_name),
-                                    TEST(too_many_refusals_are_refused_by_name),
+                                    TEST(refused_bytes_leave_the_frame_alone),
+                                    TEST(fields_of_a_chunk_out_of_range_are_refused_by_name),
+                                    TEST(leaves_that_are_not_there_are_refused_by_name),
+                                    TEST(fields_of_answers_out_of_range_are_refused_by_name),
+                                    TEST(fields_of_other_frames_out_of_range_are_refused_by_name),
+                                    TEST(too_many_meetings_are_refused_by_name),
                                     TEST(other_versions_and_kinds_are_refused_by_name),
                                     TEST(random_changes_never_do_harm),
+                                    TEST(records_survive_side_by_side),
+                                    TEST(longest_record_fits),
+                                    TEST(cut_records_are_refused),
+                                    TEST(fields_of_records_out_of_range_are_refused_by_name),
                                     TEST(errors_alone_survive_too),
                                     {NULL, NULL}};
 

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Copyright (c) 2026 the pmap authors
 #
-# Ranks that run different programs: pmap_create returns PMAP_EMISMATCH on every rank, names the task, and the job
-# ends at once. The programs are tests/mismatch_*.c; see mismatch.h for what they print. MPIEXEC as in
+# Ranks that run different programs: pmap_create returns PMAP_EMISMATCH on every rank, names the task, or the
+# operation, and the job ends at once. The programs are tests/mismatch_*.c; see mismatch.h for what they print. MPIEXEC as in
 # launch.sh.
 set -u
 
@@ -43,7 +43,7 @@ job() {
     fi
 }
 
-echo "1..10"
+echo "1..14"
 ok='PMAP_OK: $'
 beta='PMAP_EMISMATCH: .*\<beta\>'
 job "equal programs fit" "$ok" base base base
@@ -55,5 +55,10 @@ job "task missing on all ranks but one" "$beta" lacks base lacks
 job "task with another type on another rank" "$beta" base types
 job "task with another type on the root" "$beta" types base base
 job "task missing here, of another type there" "$beta" base lacks types
+op='PMAP_EMISMATCH: .*\<gamma_of\>'
+job "equal operations fit" "$ok" op op op
+job "operation missing on another rank" "$op" op base
+job "operation missing on the root" "$op" base op op
+job "operation of another type on another rank" "$op" op op_type
 job "two different tasks of one name" 'PMAP_EINVAL: .*mismatch_twice.* both declare a task alpha' twice twice
 ((failures == 0))

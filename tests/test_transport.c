@@ -16,8 +16,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define HERE UINT64_C(42) /* a line of the program */
+#include <unistd.h>
 
 /* ---- A receiver that keeps what comes ---- */
 
@@ -223,6 +222,112 @@ static const char *collective_calls_agree(struct pmap__port *port, struct inbox 
     return meet(port, in);
 }
 
+/* ---- Shared memory ---- */
+
+/* The byte at a place of the data that this root shares. */
+static unsigned char byte_of(int root, size_t at)
+{
+    return (unsigned char)((at * 2654435761u >> 7) + at / 4096 + (size_t)root);
+}
+
+/* Share size bytes of the root's; *segment is NULL if that fails. */
+static const char *share_bytes(struct pmap__port *port, int root, size_t size, struct pmap__segment **segment)
+{
+    unsigned char *data = NULL;
+    *segment = NULL;
+    if (port->rank == root) {
+        data = test_array(size, 1);
+        for (size_t i = 0; i < size; i++)
+            data[i] = byte_of(root, i);
+    }
+    enum pmap_status status = port->ops->share(port, root, data, size, segment);
+    if (data)
+        memset(data, 0xff, size); /* what was shared is a copy */
+    free(data);
+    return status == PMAP_OK ? NULL : "share failed";
+}
+
+static const char *look_at(const struct pmap__segment *segment, int root, size_t size)
+{
+    const unsigned char *bytes = segment->bytes;
+    if (!((uintptr_t)bytes % (uintptr_t)sysconf(_SC_PAGESIZE) == 0))
+        return "the shared bytes do not begin with a page";
+    if (!(segment->size == size))
+        return "the shared bytes are not as many as the root has";
+    for (size_t i = 0; i < size; i++)
+        if (!(bytes[i] == byte_of(root, i)))
+            return "the shared bytes are not the root's";
+    return NULL;
+}
+
+static const char *shared_bytes_are_the_roots_on_every_rank(struct pmap__port *port, struct inbox *in)
+{
+    const size_t sizes[] = {1, 4095, 4096, 4097, 100003, test_size(5 << 20, 1 << 20)};
+    const char *wrong = NULL;
+
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (int root = 0; root < port->size; root++) {
+            struct pmap__segment *segment;
+            const char *failed = share_bytes(port, root, sizes[i], &segment);
+            if (failed)
+                return failed;
+            const char *seen = look_at(segment, root, sizes[i]);
+            wrong = wrong ? wrong : seen;
+            port->ops->unshare(port, segment);
+        }
+    const char *met = meet(port, in);
+    return wrong ? wrong : met;
+}
+
+/* Between them others come and go, and messages too. */
+static const char *several_segments_live_at_once(struct pmap__port *port, struct inbox *in)
+{
+    enum { SEGMENTS = 6, SIZE = 200000 };
+    static char body[20000];
+    struct pmap__segment *segments[SEGMENTS];
+    int to = (port->rank + 1) % port->size, token;
+    const char *wrong = NULL;
+
+    for (int i = 0; i < SEGMENTS; i++) {
+        if (!send_number(port, to, i, body, sizeof body, &token))
+            return "send failed";
+        const char *failed = share_bytes(port, i % port->size, SIZE + (size_t)i, &segments[i]);
+        if (failed)
+            return failed;
+        if (i == 3)
+            port->ops->unshare(port, segments[1]);
+    }
+    while (in->n < SEGMENTS || in->sent < SEGMENTS)
+        if (!poll_once(port, in))
+            return "poll failed";
+    for (int i = 0; i < SEGMENTS; i++) {
+        if (i == 1)
+            continue;
+        const char *seen = look_at(segments[i], i % port->size, SIZE + (size_t)i);
+        wrong = wrong ? wrong : seen;
+        port->ops->unshare(port, segments[i]);
+    }
+    const char *met = meet(port, in);
+    return wrong ? wrong : met;
+}
+
+static const char *share_of_too_much_is_refused_on_every_rank(struct pmap__port *port, struct inbox *in)
+{
+    struct pmap__segment *segment;
+    int root = port->size - 1;
+
+    for (size_t size = SIZE_MAX; size >= SIZE_MAX / 2; size /= 2)
+        if (!(port->ops->share(port, root, port->rank == root ? "" : NULL, size, &segment) == PMAP_ENOMEM))
+            return "more memory than there can be was shared";
+    const char *failed = share_bytes(port, root, 5000, &segment);
+    if (failed)
+        return failed;
+    const char *seen = look_at(segment, root, 5000);
+    port->ops->unshare(port, segment);
+    const char *met = meet(port, in);
+    return seen ? seen : met;
+}
+
 /* ---- Running them on every rank ---- */
 
 typedef const char *behaviour(struct pmap__port *port, struct inbox *in);
@@ -241,7 +346,7 @@ static void *run_rank(void *argument)
     rank->wrong = rank->run(rank->port, in);
     forget(in);
     free(in);
-    rank->port->ops->close(rank->port, &(struct pmap__refusals){0});
+    rank->port->ops->close(rank->port, &(struct pmap__meetings){0});
     return NULL;
 }
 
@@ -269,7 +374,7 @@ static void on_mpi(behaviour *run)
     struct rank rank = {.run = run};
     if (pmap__mpi_state() == PMAP__MPI_LAUNCHED)
         CHECK_STATUS(pmap__mpi_init(NULL), PMAP_OK);
-    if (!CHECK_STATUS(pmap__mpi_open(NULL, HERE, &rank.port, NULL), PMAP_OK))
+    if (!CHECK_STATUS(pmap__mpi_open(NULL, &rank.port, NULL), PMAP_OK))
         return;
     run_rank(&rank);
     CHECK_SAYING(rank.wrong == NULL, "%s", rank.wrong);
@@ -290,28 +395,102 @@ BEHAVIOUR(bodies_of_any_size_arrive_whole)
 BEHAVIOUR(body_that_nobody_wants_is_dropped)
 BEHAVIOUR(everybody_floods_everybody)
 BEHAVIOUR(collective_calls_agree)
+BEHAVIOUR(shared_bytes_are_the_roots_on_every_rank)
+BEHAVIOUR(several_segments_live_at_once)
+BEHAVIOUR(share_of_too_much_is_refused_on_every_rank)
 
-static void port_over_the_same_ranks_is_busy(void)
+/* ---- Ports that live, and what their roots met ---- */
+
+#define HERE UINT64_C(42) /* a line of the program */
+
+static bool no_mpi(void)
 {
-    struct pmap__port *first = NULL, *second = NULL;
+    if (test_processes() == 1)
+        test_skip("loopback ports do not know of each other");
+    return test_processes() == 1;
+}
+
+static struct pmap__port *open_port(void)
+{
+    struct pmap__port *port = NULL;
     struct pmap_error error;
 
-    if (test_processes() == 1) {
-        test_skip("loopback ports do not know of each other");
+    return CHECK_STATUS(pmap__mpi_open(NULL, &port, &error), PMAP_OK) ? port : NULL;
+}
+
+static void close_port(struct pmap__port *port, struct pmap__meetings met)
+{
+    if (port)
+        port->ops->close(port, &met);
+}
+
+static void check_live(const struct pmap__port *expected)
+{
+    struct pmap__port *live = (struct pmap__port *)&live;
+    int rank = -1;
+
+    CHECK_STATUS(pmap__mpi_live(NULL, &live, &rank, NULL), PMAP_OK);
+    CHECK(live == expected);
+    CHECK_INT(rank, test_rank());
+}
+
+static void live_port_is_found_by_its_ranks(void)
+{
+    if (no_mpi())
         return;
-    }
-    if (!CHECK_STATUS(pmap__mpi_open(NULL, HERE, &first, &error), PMAP_OK))
+    check_live(NULL);
+    struct pmap__port *port = open_port();
+    check_live(port);
+    if (port)
+        CHECK(port->met.n == 0 && port->owner == NULL);
+    close_port(port, (struct pmap__meetings){0});
+    check_live(NULL);
+}
+
+static void check_recall(uint64_t where, bool been, enum pmap_status expected)
+{
+    enum pmap_status status = PMAP_END;
+
+    CHECK_INT(pmap__mpi_recall(NULL, where, &status), been);
+    if (been)
+        CHECK_STATUS(status, expected);
+}
+
+/* What the root met while the port lived is what every rank recalls when it is closed: each time once, the oldest first. */
+static void meetings_are_recalled_when_the_port_is_closed(void)
+{
+    struct pmap__meetings met = {0};
+
+    if (no_mpi())
         return;
-    CHECK_STATUS(pmap__mpi_open(NULL, HERE, &second, &error), PMAP_EBUSY);
-    CHECK(first->refused.n == 1 && first->refused.where[0] == HERE);
-    /* As if the root had refused one from here and one from elsewhere. */
-    first->ops->close(first, &(struct pmap__refusals){.n = 2, .where = {HERE, HERE + 1}});
-    CHECK_STATUS(pmap__mpi_open(NULL, HERE, &second, &error), PMAP_EBUSY);
-    if (CHECK_STATUS(pmap__mpi_open(NULL, HERE, &second, &error), PMAP_OK))
-        second->ops->close(second, &(struct pmap__refusals){0});
-    /* That pool's end has brought a newer list, an empty one. */
-    if (CHECK_STATUS(pmap__mpi_open(NULL, HERE + 1, &second, &error), PMAP_OK))
-        second->ops->close(second, &(struct pmap__refusals){0});
+    pmap__meeting_note(&met, HERE, PMAP_OK);
+    pmap__meeting_note(&met, HERE + 1, PMAP_EINVAL);
+    pmap__meeting_note(&met, HERE, PMAP_OK);
+    check_recall(HERE, false, PMAP_OK);
+    struct pmap__port *port = open_port();
+    check_recall(HERE, false, PMAP_OK);
+    close_port(port, met);
+    check_recall(HERE + 2, false, PMAP_OK);
+    check_recall(HERE + 1, true, PMAP_EINVAL);
+    check_recall(HERE + 1, false, PMAP_OK);
+    check_recall(HERE, true, PMAP_OK);
+    check_recall(HERE, true, PMAP_OK);
+    check_recall(HERE, false, PMAP_OK);
+}
+
+/* The ranks come to lines in the order of the program: what they have not come to before the next pool, they never will. */
+static void next_port_over_the_same_ranks_ends_older_meetings(void)
+{
+    if (no_mpi())
+        return;
+    close_port(open_port(), (struct pmap__meetings){1, {{HERE, PMAP_OK, 5}}});
+    check_recall(HERE, true, PMAP_OK);
+    close_port(open_port(), (struct pmap__meetings){1, {{HERE + 1, PMAP_EBUSY, 1}}});
+    check_recall(HERE, false, PMAP_OK);
+    check_recall(HERE + 1, true, PMAP_EBUSY);
+    close_port(open_port(), (struct pmap__meetings){1, {{HERE, PMAP_OK, 1}}});
+    close_port(open_port(), (struct pmap__meetings){0});
+    check_recall(HERE, false, PMAP_OK);
 }
 
 static void mpi_can_be_finalized_after_all_ports(void)
@@ -330,7 +509,14 @@ static const struct test tests[] = {{"heads_come_in_the_order_they_were_sent", t
                                     {"body_that_nobody_wants_is_dropped", test_body_that_nobody_wants_is_dropped},
                                     {"everybody_floods_everybody", test_everybody_floods_everybody},
                                     {"collective_calls_agree", test_collective_calls_agree},
-                                    TEST(port_over_the_same_ranks_is_busy),
+                                    {"shared_bytes_are_the_roots_on_every_rank",
+                                     test_shared_bytes_are_the_roots_on_every_rank},
+                                    {"several_segments_live_at_once", test_several_segments_live_at_once},
+                                    {"share_of_too_much_is_refused_on_every_rank",
+                                     test_share_of_too_much_is_refused_on_every_rank},
+                                    TEST(live_port_is_found_by_its_ranks),
+                                    TEST(meetings_are_recalled_when_the_port_is_closed),
+                                    TEST(next_port_over_the_same_ranks_ends_older_meetings),
                                     TEST(mpi_can_be_finalized_after_all_ports),
                                     {NULL, NULL}};
 

@@ -12,7 +12,25 @@
 #include <pmap.h>
 
 struct pmap_pool {
-    struct pmap__root *root;
+    struct pmap__tenant tenant;
+};
+
+/* Allocated, and freed by whichever comes last, the job's end or pmap_result_free. */
+struct pmap_result {
+    struct pmap__job job; /* the first member: it is freed as a job */
+};
+
+/* One call as it was made; element sizes of 0 are not checked. */
+struct pmap__call {
+    const char *name;    /* of the public function, for texts */
+    const char *in_name; /* what that function calls its input; NULL: it has none to check */
+    struct pmap_pool *pool;
+    const struct pmap_task *task;
+    const void *in;
+    void *out;
+    size_t in_size, out_size;
+    bool map;            /* as map: tasks of one argument only */
+    bool async;
 };
 
 /* Copy a caller's options struct, whose first member is its size, into one of our known_size, with what an older caller
@@ -24,5 +42,23 @@ enum pmap_status pmap__options_read(const char *call, const void *given, size_t 
 /* pmap_create with a communicator: points to an MPI_Comm; NULL: all ranks there are. */
 enum pmap_status pmap__create(const char *call, const struct pmap_create_options *options, const void *comm,
                               const int *root);
+
+/* Do the arguments of a call over n items make sense, and may the calling thread make it now? */
+enum pmap_status pmap__call_check(const struct pmap__call *call, size_t n, struct pmap_error *error);
+enum pmap_status pmap__element_check(const struct pmap__call *call, const char *array, size_t given, size_t needed,
+                                     struct pmap_error *error);
+
+/* Options that several calls have, into the form: PMAP_EINVAL if they make no sense. */
+enum pmap_status pmap__form_fill(struct pmap__order_form *form, const struct pmap__call *call, ptrdiff_t chunksize, int retries,
+                                 double retry_delay, int priority, uint64_t seed, struct pmap_error *error);
+
+/* Run a call to its end; its status. */
+enum pmap_status pmap__call_run(const struct pmap__call *call, const struct pmap__order_form *form, struct pmap_error *error);
+
+/* Is it a number of seconds? PMAP_EINVAL if not. */
+enum pmap_status pmap__timeout_check(const char *call, double timeout, struct pmap_error *error);
+
+/* Not ready yet; no text is printed. *wanted may be NULL. */
+enum pmap_status pmap__timed_out(const char *call, struct pmap_error *wanted);
 
 #endif

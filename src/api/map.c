@@ -1,173 +1,211 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026 the pmap authors
  *
- * pmap_map, pmap_starmap and pmap_apply: one job each, submitted and awaited; inside a task, a loop on the spot.
+ * pmap_map, pmap_starmap and pmap_apply, and their async kin: options in, one job each.
  */
 #include "api/api.h"
 
 #include "base/error.h"
-#include "base/memory.h"
-#include "engine/item.h"
+#include "engine/here.h"
+#include "engine/wait.h"
 
-#include <string.h>
+#include <math.h>
+#include <stdlib.h>
 
-/* One call as it was made; element sizes of 0 are not checked. */
-struct call {
-    const char *name;    /* of the public function, for texts */
-    const char *in_name; /* what that function calls its input */
-    struct pmap_pool *pool;
-    struct pmap_task *task;
-    const void *in;
-    void *out;
-    size_t in_size, out_size, n;
-    ptrdiff_t chunksize;
-};
-
-static enum pmap_status check_element(const struct call *c, const char *array, size_t given, size_t needed,
-                                      struct pmap_error *error)
+static enum pmap_status check_costs(const struct pmap__call *call, const double *cost, size_t n, struct pmap_error *error)
 {
-    if (given == 0 || given == needed)
-        return PMAP_OK;
-    return pmap__error_set(error, PMAP_EINVAL, "%s: an element of %s has %zu bytes, but task %s, %s, needs %zu", c->name,
-                           array, given, c->task->name, c->task->signature, needed);
-}
-
-static enum pmap_status check_array(const struct call *c, const char *array, const void *base, size_t size,
-                                    struct pmap_error *error)
-{
-    size_t bytes;
-
-    if (size == 0)
-        return PMAP_OK;
-    if (!pmap__multiply(c->n, size, &bytes) || bytes > PTRDIFF_MAX)
-        return pmap__error_set(error, PMAP_EINVAL, "%s: n is %zu, and so many elements of %zu bytes do not fit into memory",
-                               c->name, c->n, size);
-    if (base == NULL && c->n > 0)
-        return pmap__error_set(error, PMAP_EINVAL, "%s: %s is NULL, but n is %zu", c->name, array, c->n);
+    for (size_t i = 0; cost && i < n; i++)
+        if (isnan(cost[i]))
+            return pmap__error_set(error, PMAP_EINVAL, "%s: cost[%zu] is not a number", call->name, i);
     return PMAP_OK;
 }
 
-static enum pmap_status check(const struct call *c, struct pmap_error *error)
+static enum pmap_status check_callbacks(const struct pmap__call *call, pmap_callback_fn *callback,
+                                        pmap_error_callback_fn *error_callback, struct pmap_error *error)
 {
-    if (c->pool == NULL && !pmap__item_running(NULL, NULL))
-        return pmap__error_set(error, PMAP_EINVAL, "%s: pool is NULL; only the root of a pool has one", c->name);
-    if (c->task == NULL)
-        return pmap__error_set(error, PMAP_EINVAL, "%s: task is NULL", c->name);
-    if (c->task->id == 0 || c->task->run == NULL)
-        return pmap__error_set(error, PMAP_EINVAL, "%s: task %s is not registered", c->name,
-                               c->task->name ? c->task->name : "(null)");
-    if (c->chunksize < 0)
-        return pmap__error_set(error, PMAP_EINVAL, "%s: chunksize is %td, not 0 (choose for me) or more", c->name,
-                               c->chunksize);
-    /* Python's map passes one argument, starmap any number; so here. */
-    if (strcmp(c->name, "pmap_map") == 0 && c->task->arguments != 1)
-        return pmap__error_set(error, PMAP_EINVAL, "pmap_map: task %s, %s, takes %u arguments, not 1: use pmap_starmap",
-                               c->task->name, c->task->signature, c->task->arguments);
-    enum pmap_status status = check_element(c, c->in_name, c->in_size, c->task->args_size, error);
-    if (status == PMAP_OK && c->out != NULL)
-        status = check_element(c, "out", c->out_size, c->task->result_size, error);
-    if (status == PMAP_OK)
-        status = check_array(c, c->in_name, c->in, c->task->args_size, error);
-    if (status == PMAP_OK)
-        status = check_array(c, "out", c->out, c->task->result_size, error);
-    if (status != PMAP_OK)
-        return status;
-    if (!pmap__item_running(NULL, NULL) && pmap__root_ranks(c->pool->root) > 1 && strchr(c->task->signature, '*'))
-        return pmap__error_set(error, PMAP_EINVAL,
-                               "%s: task %s, %s, has a pointer in its types, and an address means nothing on another rank: "
-                               "pass what it points to", c->name, c->task->name, c->task->signature);
-    return PMAP_OK;
+    if (call->async || (callback == NULL && error_callback == NULL))
+        return PMAP_OK;
+    return pmap__error_set(error, PMAP_EINVAL, "%s: %s is given, but callbacks are for async calls: use %s_async", call->name,
+                           callback ? "callback" : "error_callback", call->name);
 }
 
-/* A call inside a task runs on the calling thread, at the place of the item that makes it; chunks matter to block
- * tasks. */
-static enum pmap_status run_here(const struct call *c, struct pmap_error *error)
+/* What a map asks for, if it makes sense. */
+static enum pmap_status read_map(const struct pmap__call *call, const struct pmap_map_options *o, struct pmap__order_form *form,
+                                 struct pmap_error *error)
 {
-    const struct pmap__place *place;
-    int thread;
-    struct pmap__failures failures;
-    struct pmap__run run;
+    enum pmap_status status = pmap__form_fill(form, call, o->chunksize, o->retries, o->retry_delay, o->priority, o->seed, error);
 
-    pmap__item_running(&place, &thread);
-    if (!pmap__failures_init(&failures))
-        return pmap__error_set(error, PMAP_ENOMEM, "%s: no memory", c->name);
-    size_t chunk = c->chunksize ? (size_t)c->chunksize : c->n;
-    pmap__run_begin(&run, c->task, place, thread, &failures);
-    for (size_t at = 0; at < c->n; at += chunk) {
-        chunk = chunk < c->n - at ? chunk : c->n - at;
-        pmap__run_items(&run, chunk, pmap__element(c->in, at, c->task->args_size),
-                        pmap__element_mutable(c->out, at, c->task->result_size), at);
-    }
-    pmap__run_end(&run);
-    if (failures.count)
-        *error = failures.lowest;
-    pmap__failures_fini(&failures);
-    return failures.count ? error->status : PMAP_OK;
-}
-
-static enum pmap_status run_in_pool(const struct call *c, struct pmap_error *error)
-{
-    struct pmap__root *root = c->pool->root;
-    struct pmap__job job;
-    size_t chunksize = (size_t)c->chunksize < c->n ? (size_t)c->chunksize : c->n;
-
-    if (pmap__job_init(&job, c->task, c->in, c->out, c->n, chunksize) != PMAP_OK)
-        return pmap__error_set(error, PMAP_ENOMEM, "%s: no memory for a job", c->name);
-    enum pmap_status status = pmap__root_submit(root, &job, error);
-    if (status == PMAP_OK) {
-        pmap__root_wait(root, &job);
-        status = pmap__job_outcome(&job, error);
-    }
-    pmap__job_fini(&job);
+    if (status == PMAP_OK && (o->on_error < PMAP_RUN_ALL || o->on_error > PMAP_COLLECT))
+        return pmap__error_set(error, PMAP_EINVAL, "%s: on_error is %d, none of the enum's", call->name, (int)o->on_error);
+    if (status == PMAP_OK && o->on_error == PMAP_COLLECT && o->statuses == NULL && o->n > 0)
+        return pmap__error_set(error, PMAP_EINVAL, "%s: on_error is PMAP_COLLECT, but statuses is NULL", call->name);
+    if (status == PMAP_OK)
+        status = check_callbacks(call, o->callback, o->error_callback, error);
+    if (status == PMAP_OK)
+        status = pmap__call_check(call, o->n, error);
+    if (status == PMAP_OK)
+        status = check_costs(call, o->cost, o->n, error);
+    form->n = o->n;
+    form->on_error = o->on_error;
+    form->statuses = o->statuses;
+    form->max_failures = o->max_failures;
+    form->cost = o->cost;
+    form->callback = o->callback;
+    form->error_callback = o->error_callback;
+    form->user = o->user;
     return status;
 }
 
-static enum pmap_status run(const struct call *c, struct pmap_error *wanted)
+static enum pmap_status read_apply(const struct pmap__call *call, const struct pmap_apply_options *o,
+                                   struct pmap__order_form *form, struct pmap_error *error)
 {
-    struct pmap_error error;
+    enum pmap_status status = pmap__form_fill(form, call, 0, o->retries, o->retry_delay, o->priority, o->seed, error);
 
-    enum pmap_status status = check(c, &error);
-    if (status == PMAP_OK && c->n > 0)
-        status = pmap__item_running(NULL, NULL) ? run_here(c, &error) : run_in_pool(c, &error);
-    return status == PMAP_OK ? PMAP_OK : pmap__error_report(wanted, &error);
+    if (status == PMAP_OK)
+        status = check_callbacks(call, o->callback, o->error_callback, error);
+    if (status == PMAP_OK)
+        status = pmap__call_check(call, 1, error);
+    form->n = 1;
+    form->copy_args = call->async;
+    form->callback = o->callback;
+    form->error_callback = o->error_callback;
+    form->user = o->user;
+    return status;
 }
 
-static enum pmap_status map(struct call *c, const struct pmap_map_options *options)
+/* ---- To the end ---- */
+
+static enum pmap_status run(const struct pmap__call *call, enum pmap_status status, const struct pmap__order_form *form,
+                            struct pmap_error *error, struct pmap_error *wanted)
+{
+    if (status == PMAP_OK && form->n > 0)
+        status = pmap__call_run(call, form, error);
+    return status == PMAP_OK ? PMAP_OK : pmap__error_report(wanted, error);
+}
+
+static enum pmap_status map(const struct pmap__call *call, const struct pmap_map_options *options)
 {
     struct pmap_map_options o;
+    struct pmap__order_form form = {0};
     struct pmap_error error;
 
-    if (pmap__options_read(c->name, options, offsetof(struct pmap_map_options, chunksize), &o, sizeof o, &error) != PMAP_OK)
+    if (pmap__options_read(call->name, options, offsetof(struct pmap_map_options, chunksize), &o, sizeof o, &error) != PMAP_OK)
         return pmap__error_report(NULL, &error);
-    c->n = o.n;
-    c->chunksize = o.chunksize;
-    return run(c, o.error);
+    enum pmap_status status = read_map(call, &o, &form, &error);
+    return run(call, status, &form, &error, o.error);
 }
 
 enum pmap_status pmap_map_with(struct pmap_pool *pool, struct pmap_task *task, const void *in, size_t in_size, void *out,
                                size_t out_size, const struct pmap_map_options *options)
 {
-    struct call c = {.name = "pmap_map", .in_name = "in", .pool = pool, .task = task, .in = in, .out = out,
-                     .in_size = in_size, .out_size = out_size};
-    return map(&c, options);
+    struct pmap__call call = {.name = "pmap_map", .in_name = "in", .pool = pool, .task = task, .in = in, .out = out,
+                              .in_size = in_size, .out_size = out_size, .map = true};
+    return map(&call, options);
 }
 
 enum pmap_status pmap_starmap_with(struct pmap_pool *pool, struct pmap_task *task, const void *args, size_t args_size,
                                    void *out, size_t out_size, const struct pmap_map_options *options)
 {
-    struct call c = {.name = "pmap_starmap", .in_name = "args", .pool = pool, .task = task, .in = args, .out = out,
-                     .in_size = args_size, .out_size = out_size};
-    return map(&c, options);
+    struct pmap__call call = {.name = "pmap_starmap", .in_name = "args", .pool = pool, .task = task, .in = args, .out = out,
+                              .in_size = args_size, .out_size = out_size};
+    return map(&call, options);
 }
 
 enum pmap_status pmap_apply_with(struct pmap_pool *pool, struct pmap_task *task, const void *args, void *out,
                                  const struct pmap_apply_options *options)
 {
-    struct call c = {.name = "pmap_apply", .in_name = "args", .pool = pool, .task = task, .in = args, .out = out, .n = 1};
+    struct pmap__call call = {.name = "pmap_apply", .in_name = "args", .pool = pool, .task = task, .in = args, .out = out};
     struct pmap_apply_options o;
+    struct pmap__order_form form = {0};
     struct pmap_error error;
 
-    if (pmap__options_read(c.name, options, sizeof o.size, &o, sizeof o, &error) != PMAP_OK)
+    if (pmap__options_read(call.name, options, sizeof o.size, &o, sizeof o, &error) != PMAP_OK)
         return pmap__error_report(NULL, &error);
-    return run(&c, o.error);
+    enum pmap_status status = read_apply(&call, &o, &form, &error);
+    return run(&call, status, &form, &error, o.error);
+}
+
+/* ---- Async ---- */
+
+static enum pmap_status start(const struct pmap__call *call, const struct pmap__order_form *form, struct pmap_result **result,
+                              struct pmap_error *error)
+{
+    struct pmap_result *r = malloc(sizeof *r);
+
+    if (r == NULL || pmap__job_init(&r->job, form) != PMAP_OK) {
+        free(r);
+        return pmap__error_set(error, PMAP_ENOMEM, "%s: no memory for a job", call->name);
+    }
+    enum pmap_status status = PMAP_OK;
+    *result = r; /* in sight of callbacks, which may come at once */
+    if (pmap__item_running(NULL, NULL))
+        pmap__job_run_here(&r->job);
+    else
+        status = pmap__tenant_submit(&call->pool->tenant, &r->job, error);
+    if (status == PMAP_OK)
+        return PMAP_OK;
+    *result = NULL;
+    pmap__job_fini(&r->job);
+    free(r);
+    return status;
+}
+
+static struct pmap_result *run_async(const struct pmap__call *call, enum pmap_status status, const struct pmap__order_form *form,
+                                     struct pmap_error *error, struct pmap_error *wanted)
+{
+    struct pmap_result *result = NULL;
+
+    if (status == PMAP_OK)
+        status = start(call, form, &result, error);
+    if (status != PMAP_OK)
+        pmap__error_report(wanted, error);
+    return result;
+}
+
+static struct pmap_result *map_async(const struct pmap__call *call, const struct pmap_map_options *options)
+{
+    struct pmap_map_options o;
+    struct pmap__order_form form = {0};
+    struct pmap_error error;
+
+    if (pmap__options_read(call->name, options, offsetof(struct pmap_map_options, chunksize), &o, sizeof o, &error) != PMAP_OK) {
+        pmap__error_report(NULL, &error);
+        return NULL;
+    }
+    enum pmap_status status = read_map(call, &o, &form, &error);
+    return run_async(call, status, &form, &error, o.error);
+}
+
+struct pmap_result *pmap_map_async_with(struct pmap_pool *pool, struct pmap_task *task, const void *in, size_t in_size,
+                                        void *out, size_t out_size, const struct pmap_map_options *options)
+{
+    struct pmap__call call = {.name = "pmap_map_async", .in_name = "in", .pool = pool, .task = task, .in = in, .out = out,
+                              .in_size = in_size, .out_size = out_size, .map = true, .async = true};
+    return map_async(&call, options);
+}
+
+struct pmap_result *pmap_starmap_async_with(struct pmap_pool *pool, struct pmap_task *task, const void *args,
+                                            size_t args_size, void *out, size_t out_size,
+                                            const struct pmap_map_options *options)
+{
+    struct pmap__call call = {.name = "pmap_starmap_async", .in_name = "args", .pool = pool, .task = task, .in = args,
+                              .out = out, .in_size = args_size, .out_size = out_size, .async = true};
+    return map_async(&call, options);
+}
+
+struct pmap_result *pmap_apply_async_with(struct pmap_pool *pool, struct pmap_task *task, const void *args, void *out,
+                                          const struct pmap_apply_options *options)
+{
+    struct pmap__call call = {.name = "pmap_apply_async", .in_name = "args", .pool = pool, .task = task, .in = args, .out = out,
+                              .async = true};
+    struct pmap_apply_options o;
+    struct pmap__order_form form = {0};
+    struct pmap_error error;
+
+    if (pmap__options_read(call.name, options, sizeof o.size, &o, sizeof o, &error) != PMAP_OK) {
+        pmap__error_report(NULL, &error);
+        return NULL;
+    }
+    enum pmap_status status = read_apply(&call, &o, &form, &error);
+    return run_async(&call, status, &form, &error, o.error);
 }

@@ -6,6 +6,7 @@
 #include "base/hash.h"
 #include "engine/item.h"
 #include "engine/open.h"
+#include "engine/wait.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,9 @@ static void check(const char *call, const struct pmap_create_options *o, struct 
     else if (o->threads < 0 || o->threads > 1 << 16)
         wish->status = pmap__error_set(&wish->error, PMAP_EINVAL, "%s: threads is %d, not 0 to %d", call, o->threads,
                                        1 << 16);
+    else if (o->initarg_size > 0 && o->initarg == NULL)
+        wish->status = pmap__error_set(&wish->error, PMAP_EINVAL, "%s: initarg is NULL, but initarg_size is %zu", call,
+                                       o->initarg_size);
 }
 
 static enum pmap_status create(const char *call, const struct pmap_create_options *o, const void *comm, const int *root,
@@ -25,6 +29,8 @@ static enum pmap_status create(const char *call, const struct pmap_create_option
 {
     struct pmap__wish wish = {.threads = o->threads, .root = root ? *root : o->root, .dedicated = o->dedicated_root,
                               .comm = comm,
+                              .crew = {o->initializer, o->thread_initializer, o->initarg, o->max_tasks_per_worker},
+                              .initarg_size = o->initarg_size,
                               .where = o->where ? pmap__hash(PMAP__HASH_BEGIN, o->where, strlen(o->where)) : 0};
     struct pmap_pool *pool;
 
@@ -32,15 +38,19 @@ static enum pmap_status create(const char *call, const struct pmap_create_option
         *o->pool = NULL;
     if (pmap__item_running(NULL, NULL))
         return pmap__error_set(error, PMAP_EINVAL, "%s: called inside a task", call);
+    if (pmap__wait_forbidden())
+        return pmap__error_set(error, PMAP_EDEADLOCK, "%s: called inside a callback", call);
     check(call, o, &wish);
     pool = calloc(1, sizeof *pool);
     if (pool == NULL)
         wish.status = pmap__error_set(&wish.error, PMAP_ENOMEM, "%s: no memory for %zu bytes", call, sizeof *pool);
-    enum pmap_status status = pmap__open(&wish, pool ? &pool->root : &(struct pmap__root *){NULL}, error);
-    if (status != PMAP_OK || pool->root == NULL) {
+    struct pmap__root *r = NULL;
+    enum pmap_status status = pmap__open(&wish, &r, error);
+    if (status != PMAP_OK || r == NULL) {
         free(pool);
         return status;
     }
+    pmap__tenant_enter(&pool->tenant, r);
     *o->pool = pool;
     return PMAP_OK;
 }
@@ -63,20 +73,82 @@ enum pmap_status pmap_create_with(const struct pmap_create_options *options)
     return pmap__create("pmap_create", options, NULL, NULL);
 }
 
-void pmap_destroy(struct pmap_pool *pool)
+/* ---- The end ---- */
+
+static enum pmap_status check_end(const char *call, const struct pmap_pool *pool, bool waits, struct pmap_error *error)
 {
     if (pool == NULL)
+        return pmap__error_set(error, PMAP_EINVAL, "%s: pool is NULL", call);
+    if (waits && pmap__item_running(NULL, NULL))
+        return pmap__error_set(error, PMAP_EDEADLOCK, "%s: called inside a task, which it would wait for", call);
+    if (waits && pmap__wait_forbidden())
+        return pmap__error_set(error, PMAP_EDEADLOCK, "%s: called inside a callback, which it would wait for", call);
+    return PMAP_OK;
+}
+
+enum pmap_status pmap_close(struct pmap_pool *pool)
+{
+    struct pmap_error error;
+
+    if (check_end("pmap_close", pool, false, &error) != PMAP_OK)
+        return pmap__error_report(NULL, &error);
+    pmap__tenant_close(&pool->tenant);
+    return PMAP_OK;
+}
+
+enum pmap_status pmap_terminate(struct pmap_pool *pool)
+{
+    struct pmap_error error;
+
+    if (check_end("pmap_terminate", pool, false, &error) != PMAP_OK)
+        return pmap__error_report(NULL, &error);
+    pmap__tenant_terminate(&pool->tenant);
+    return PMAP_OK;
+}
+
+enum pmap_status pmap_join(struct pmap_pool *pool)
+{
+    struct pmap_error error;
+    enum pmap_status status = check_end("pmap_join", pool, true, &error);
+
+    if (status == PMAP_OK && pmap__tenant_state(&pool->tenant) == PMAP__OPEN)
+        status = pmap__error_set(&error, PMAP_EINVAL, "pmap_join: the pool is open: pmap_close or pmap_terminate it first");
+    if (status != PMAP_OK)
+        return pmap__error_report(NULL, &error);
+    pmap__tenant_join(&pool->tenant);
+    return PMAP_OK;
+}
+
+void pmap_destroy(struct pmap_pool *pool)
+{
+    struct pmap_error error;
+
+    if (pool == NULL)
         return;
-    pmap__root_destroy(pool->root);
+    if (check_end("pmap_destroy", pool, true, &error) != PMAP_OK) {
+        pmap__error_report(NULL, &error);
+        return;
+    }
+    pmap__tenant_close(&pool->tenant);
+    pmap__tenant_join(&pool->tenant);
+    pmap__tenant_leave(&pool->tenant);
     free(pool);
 }
 
 int pmap_ranks(const struct pmap_pool *pool)
 {
-    return pmap__root_ranks(pool->root);
+    return pmap__root_ranks(pool->tenant.root);
 }
 
 int pmap_threads(const struct pmap_pool *pool)
 {
-    return pmap__root_threads(pool->root);
+    return pmap__root_threads(pool->tenant.root);
+}
+
+void pmap_bytes_free(struct pmap_bytes array[], size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        free(array[i].data);
+        array[i] = (struct pmap_bytes){NULL, 0};
+    }
 }

@@ -25,3 +25,20 @@ size_t pmap_item(void)
 {
     return pmap__item_index();
 }
+
+bool pmap_cancelled(void)
+{
+    return pmap__item_cancelled();
+}
+
+int pmap_rank(void)
+{
+    const struct pmap__place *place;
+    return pmap__item_place(&place, NULL) ? place->rank : -1;
+}
+
+int pmap_thread(void)
+{
+    int thread;
+    return pmap__item_place(NULL, &thread) ? thread : -1;
+}

@@ -17,6 +17,11 @@ const char *pmap_status_name(enum pmap_status status)
     case PMAP_EMISMATCH: return "PMAP_EMISMATCH";
     case PMAP_EBUSY: return "PMAP_EBUSY";
     case PMAP_EMPI: return "PMAP_EMPI";
+    case PMAP_ECANCELLED: return "PMAP_ECANCELLED";
+    case PMAP_ECLOSED: return "PMAP_ECLOSED";
+    case PMAP_EDEADLOCK: return "PMAP_EDEADLOCK";
+    case PMAP_ETIMEOUT: return "PMAP_ETIMEOUT";
+    case PMAP_END: return "PMAP_END";
     }
     return "unknown status";
 }
@@ -45,6 +50,18 @@ enum pmap_status pmap__error_set(struct pmap_error *error, enum pmap_status stat
     vsnprintf(error->text, sizeof error->text, format, arguments);
     va_end(arguments);
     return status;
+}
+
+/* The code comes last and must not be what a long text cuts off. */
+void pmap__error_append(struct pmap_error *error, int code, const char *text)
+{
+    char tail[32];
+    int tail_size = snprintf(tail, sizeof tail, " (code %d)", code);
+    size_t used = strlen(error->text), room = sizeof error->text - used;
+
+    error->code = code;
+    if (room > (size_t)tail_size + 1)
+        snprintf(error->text + used, room, "%.*s%s", (int)(room - (size_t)tail_size - 1), text, tail);
 }
 
 static bool quiet(void)

@@ -14,6 +14,9 @@
 enum pmap_status pmap__error_set(struct pmap_error *error, enum pmap_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* What a task said, with its code: "…: text (code 2)". Sets error->code. */
+void pmap__error_append(struct pmap_error *error, int code, const char *text);
+
 /* Hand an error to the caller of a public function: into *wanted if the caller gave one, else onto stderr
  * unless PMAP_LOG=quiet. Returns error->status. */
 enum pmap_status pmap__error_report(struct pmap_error *wanted, const struct pmap_error *error);

@@ -2,49 +2,40 @@
  * Copyright (c) 2026 the pmap authors */
 #include "engine/item.h"
 
+#include "base/clock.h"
 #include "base/error.h"
+#include "base/hash.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+/* A cancelled run looks at its flag about so often, and a lent thread at its messages. */
+#define LOOK (100 * PMAP__US)
 
 /* The model that needs no call: two loads, where a grain may be a single short item. */
 static _Thread_local struct pmap__run *current __attribute__((tls_model("initial-exec")));
 
-bool pmap__failures_init(struct pmap__failures *failures)
-{
-    failures->count = 0;
-    return pthread_mutex_init(&failures->lock, NULL) == 0;
-}
-
-void pmap__failures_fini(struct pmap__failures *failures)
-{
-    pthread_mutex_destroy(&failures->lock);
-}
-
-void pmap__failures_add(struct pmap__failures *failures, const struct pmap_error *error, uint64_t count)
-{
-    pthread_mutex_lock(&failures->lock);
-    if (failures->count == 0 || error->item < failures->lowest.item)
-        failures->lowest = *error;
-    failures->count += count;
-    pthread_mutex_unlock(&failures->lock);
-}
-
 void pmap__place_here(struct pmap__place *place, int rank)
 {
-    place->rank = rank;
+    *place = (struct pmap__place){.rank = rank};
     if (gethostname(place->host, sizeof place->host) != 0)
         place->host[0] = '\0';
     place->host[sizeof place->host - 1] = '\0';
     place->host[strcspn(place->host, ".")] = '\0'; /* node3, not node3.cluster.example.org */
 }
 
-void pmap__run_begin(struct pmap__run *run, const struct pmap_task *task, const struct pmap__place *place, int thread,
-                     struct pmap__failures *failures)
+/* ---- Runs ---- */
+
+void pmap__run_begin(struct pmap__run *run)
 {
-    *run = (struct pmap__run){.task = task, .place = place, .thread = thread, .failures = failures, .outer = current,
-                              .failed_at = SIZE_MAX};
+    run->role = NULL;
+    run->failed = false;
+    run->outer = current;
+    run->failed_at = SIZE_MAX;
+    run->stride = 1;
+    run->since = run->attended = 0;
     current = run;
 }
 
@@ -53,19 +44,142 @@ void pmap__run_end(struct pmap__run *run)
     current = run->outer;
 }
 
+void pmap__results_wipe(const struct pmap_task *task, void *results, size_t n)
+{
+    struct pmap_bytes *bytes = results;
+
+    if (results == NULL || task->result_size == 0)
+        return;
+    for (size_t i = 0; task->bytes && i < n; i++)
+        free(bytes[i].data);
+    memset(results, 0, n * task->result_size);
+}
+
 /* A task writes its result after it has called pmap_fail; by the next failure, or the end of the run, it has. */
 void pmap__run_wipe(struct pmap__run *run)
 {
-    size_t size = run->task->result_size;
+    size_t n = run->task->block ? run->n : 1, item = run->first + run->failed_at;
 
-    if (run->failed_at != SIZE_MAX && size > 0 && run->task->block)
-        memset(run->results, 0, run->n * size);
-    else if (run->failed_at != SIZE_MAX && size > 0)
-        memset(run->results + run->failed_at * size, 0, size);
+    if (run->failed_at == SIZE_MAX)
+        return;
+    if (run->to)
+        pmap__results_wipe(run->task, run->to + run->failed_at * run->task->result_size, n);
+    if (run->gave_up && run->counts_only)
+        pmap__failures_skipped(run->failures, 1);
+    else if (run->gave_up)
+        pmap__failures_skip(run->failures, item, n);
+    else if (run->counts_only)
+        pmap__failures_count(run->failures, &run->error, 1);
+    else
+        pmap__failures_add(run->failures, &run->error, n);
     run->failed_at = SIZE_MAX;
 }
 
+static size_t name_of(const struct pmap__run *run, size_t position)
+{
+    return run->names ? run->names[position] : run->base + position;
+}
+
+static void *result_of(const struct pmap__run *run, size_t position)
+{
+    size_t at = run->scattered ? run->names[position] : position;
+    return run->results ? run->results + at * run->task->result_size : NULL;
+}
+
+static const void *args_of(const struct pmap__run *run, size_t position)
+{
+    size_t at = run->scattered ? run->names[position] : position;
+    return run->args ? run->args + at * run->task->args_size : NULL;
+}
+
+void pmap__run_skip(struct pmap__run *run, size_t begin, size_t end)
+{
+    size_t n = run->names ? 1 : end - begin;
+
+    for (; begin < end; begin += n) {
+        void *results = result_of(run, begin);
+        if (results && run->task->result_size) /* they were never written: there is nothing to free */
+            memset(results, 0, n * run->task->result_size);
+        pmap__failures_skip(run->failures, name_of(run, begin), n);
+    }
+}
+
+/* A worker that has done its share is a new one: initialize it before the item at this position. False if that failed,
+ * and the item with it. */
+static bool renew(struct pmap__run *run, size_t position)
+{
+    struct pmap_error error;
+
+    if (pmap__crew_thread_begin(run->place, run->thread, &error) == PMAP_OK)
+        return true;
+    void *results = result_of(run, position);
+    if (results && run->task->result_size)
+        memset(results, 0, run->task->result_size);
+    error.item = name_of(run, position);
+    pmap__failures_add(run->failures, &error, 1);
+    return false;
+}
+
+static _Thread_local size_t done_by_worker;
+
+/* How many of the next want items this worker may still do; 0: it had to be renewed, and that failed. */
+static size_t allowed(struct pmap__run *run, size_t position, size_t want)
+{
+    size_t most = run->place->crew->max_tasks;
+
+    if (done_by_worker >= most) {
+        done_by_worker = 0;
+        if (!renew(run, position))
+            return 0;
+    }
+    size_t n = run->task->block || want < most - done_by_worker ? want : most - done_by_worker;
+    done_by_worker += n;
+    return n;
+}
+
+/* Longer strides as long as they are short in time. */
+static void adapt_stride(struct pmap__run *run)
+{
+    uint64_t now = pmap__now(), took = now - run->since;
+
+    if (run->since && took < LOOK / 2)
+        run->stride *= 2;
+    else if (run->since && took > 2 * LOOK && run->stride > 1)
+        run->stride /= 2;
+    run->since = now;
+}
+
+void pmap__run_span(struct pmap__run *run, size_t begin, size_t end)
+{
+    bool limited = run->place->crew && run->place->crew->max_tasks;
+
+    while (begin < end) {
+        if (run->cancelled && atomic_load_explicit(run->cancelled, memory_order_relaxed)) {
+            pmap__run_skip(run, begin, end);
+            return;
+        }
+        size_t n = run->names ? 1 : end - begin;
+        if (!run->task->block && n > run->stride)
+            n = run->stride;
+        if (limited && (n = allowed(run, begin, n)) == 0) {
+            begin++; /* that item has failed */
+            continue;
+        }
+        pmap__run_items(run, n, args_of(run, begin), result_of(run, begin), name_of(run, begin));
+        begin += n;
+        if (begin < end && n == run->stride)
+            adapt_stride(run);
+    }
+}
+
+/* ---- What a task asks ---- */
+
 bool pmap__item_running(const struct pmap__place **place, int *thread)
+{
+    return current && !current->role && pmap__item_place(place, thread);
+}
+
+bool pmap__item_place(const struct pmap__place **place, int *thread)
 {
     if (current == NULL)
         return false;
@@ -78,7 +192,58 @@ bool pmap__item_running(const struct pmap__place **place, int *thread)
 
 size_t pmap__item_index(void)
 {
-    return current ? current->first + current->at : PMAP_NO_ITEM;
+    return current && !current->role ? current->first + current->at : PMAP_NO_ITEM;
+}
+
+/* The item that runs is given up: whatever it returns is no result. */
+static void give_up(struct pmap__run *run)
+{
+    if (run->failed_at == run->at)
+        return; /* it has failed before, or been given up */
+    pmap__run_wipe(run);
+    run->failed_at = run->at;
+    run->failed = run->gave_up = true;
+}
+
+/* It, or one that it is part of. */
+static bool is_cancelled(const struct pmap__run *run)
+{
+    for (; run; run = run->outer)
+        if (run->cancelled && atomic_load(run->cancelled))
+            return true;
+    return false;
+}
+
+bool pmap__item_cancelled(void)
+{
+    struct pmap__run *run = current;
+
+    if (run == NULL || run->role)
+        return false;
+    if (run->place->attend && !is_cancelled(run)) {
+        uint64_t now = pmap__now();
+        if (now - run->attended > LOOK) {
+            run->attended = now;
+            run->place->attend(run->place->owner);
+        }
+    }
+    if (!is_cancelled(run))
+        return false;
+    give_up(run);
+    return true;
+}
+
+uint64_t pmap__item_seed(void)
+{
+    return current && !current->role ? current->seed : 0;
+}
+
+uint64_t pmap__item_subseed(void)
+{
+    if (current == NULL || current->role)
+        return 0;
+    uint64_t own[] = {current->seed, current->first + current->at};
+    return pmap__hash(PMAP__HASH_BEGIN, own, sizeof own);
 }
 
 static void describe(const struct pmap__run *run, int code, const char *text, struct pmap_error *error)
@@ -97,26 +262,71 @@ static void describe(const struct pmap__run *run, int code, const char *text, st
     error->rank = run->place->rank;
     error->thread = run->thread;
     memcpy(error->host, run->place->host, sizeof error->host);
-    /* The code comes last and must not be what a long text cuts off. */
-    char tail[32];
-    int tail_size = snprintf(tail, sizeof tail, " (code %d)", code);
-    size_t used = strlen(error->text), room = sizeof error->text - used;
-    if (room > (size_t)tail_size + 1)
-        snprintf(error->text + used, room, "%.*s%s", (int)(room - (size_t)tail_size - 1), text, tail);
+    pmap__error_append(error, code, text);
+}
+
+static void describe_role(const struct pmap__run *run, int code, const char *text, struct pmap_error *error)
+{
+    pmap__error_set(error, PMAP_EFAILED, "pmap: %s failed on %s (rank %d): ", run->role, run->place->host, run->place->rank);
+    error->rank = run->place->rank;
+    error->thread = run->thread;
+    memcpy(error->host, run->place->host, sizeof error->host);
+    pmap__error_append(error, code, text);
 }
 
 bool pmap__item_fail(int code, const char *text)
 {
     struct pmap__run *run = current;
-    struct pmap_error error;
 
     if (run == NULL)
         return false;
-    if (run->failed_at == run->at)
+    if (run->role && run->said->status == PMAP_OK)
+        describe_role(run, code, text, run->said);
+    if (run->role || run->failed_at == run->at)
         return true; /* the first report of an item counts */
     pmap__run_wipe(run);
     run->failed_at = run->at;
-    describe(run, code, text, &error);
-    pmap__failures_add(run->failures, &error, run->task->block ? run->n : 1);
+    run->failed = true;
+    run->gave_up = false;
+    describe(run, code, text, &run->error);
     return true;
+}
+
+/* ---- What is no item ---- */
+
+void pmap__role_begin(struct pmap__run *run, const char *role, const struct pmap__place *place, int thread,
+                      struct pmap_error *said)
+{
+    *run = (struct pmap__run){.role = role, .place = place, .thread = thread, .said = said, .outer = current};
+    *said = (struct pmap_error){.status = PMAP_OK};
+    current = run;
+}
+
+void pmap__role_end(struct pmap__run *run)
+{
+    current = run->outer;
+}
+
+static enum pmap_status initialize(const struct pmap__place *place, int thread, const char *role,
+                                   void (*initializer)(const void *), struct pmap_error *error)
+{
+    struct pmap__run run;
+
+    if (initializer == NULL)
+        return PMAP_OK;
+    pmap__role_begin(&run, role, place, thread, error);
+    initializer(place->crew->initarg);
+    pmap__role_end(&run);
+    return error->status;
+}
+
+enum pmap_status pmap__crew_begin(const struct pmap__place *place, struct pmap_error *error)
+{
+    return place->crew ? initialize(place, 0, "the initializer", place->crew->initializer, error) : PMAP_OK;
+}
+
+enum pmap_status pmap__crew_thread_begin(const struct pmap__place *place, int thread, struct pmap_error *error)
+{
+    done_by_worker = 0;
+    return place->crew ? initialize(place, thread, "the thread_initializer", place->crew->thread_initializer, error) : PMAP_OK;
 }

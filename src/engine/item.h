@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026 the pmap authors
  *
- * Running the items of a task on the calling thread: what pmap_item and pmap_fail see, and what becomes of the
- * items that fail. Used for the root's own items, for chunks on the other ranks, and for calls inside a task.
+ * Running the items of a task on the calling thread: what pmap_item, pmap_fail and pmap_cancelled see, and what becomes of
+ * the items that fail. Used for the root's own items, for chunks on the other ranks, and for calls inside a task.
  *
  * Each thread has a pointer to the run that it is in, thread-local; a run inside a run (a nested map) points back
  * to the outer one. pmap_fail writes to the innermost run.
@@ -10,71 +10,110 @@
 #ifndef PMAP_ENGINE_ITEM_H
 #define PMAP_ENGINE_ITEM_H
 
-#include <pmap.h>
-#include <pthread.h>
+#include "engine/failures.h"
 
-/* The failures of a job or a chunk: how many items, and the one with the lowest index. */
-struct pmap__failures {
-    pthread_mutex_t lock; /* any thread that runs items of the job adds to it */
-    uint64_t count;
-    struct pmap_error lowest; /* valid if count > 0 */
+/* What a rank does when a worker begins: the initializers of pmap_create. */
+struct pmap__crew {
+    void (*initializer)(const void *initarg);
+    void (*thread_initializer)(const void *initarg);
+    const void *initarg;
+    size_t max_tasks; /* per worker; 0: no limit */
 };
 
-bool pmap__failures_init(struct pmap__failures *failures);
-void pmap__failures_fini(struct pmap__failures *failures);
-
-/* Add count failed items of which error is the lowest. Any thread. */
-void pmap__failures_add(struct pmap__failures *failures, const struct pmap_error *error, uint64_t count);
-
-/* Where items run: what error texts say. */
+/* Where items run: what error texts say, and for whom. */
 struct pmap__place {
     int rank;
     char host[64];
+    const struct pmap__crew *crew; /* NULL: there is nothing to do */
+    /* On a thread that is lent to a loop: handle what has come, from inside a task. NULL: somebody else does. */
+    void (*attend)(void *owner);
+    void *owner;
 };
 void pmap__place_here(struct pmap__place *place, int rank);
 
-/* Items of one task being run by one thread. Between begin and end the thread is inside the task: any number of runs of
- * neighbouring items, each
+/* Call the initializer of a crew on this thread, or its thread_initializer; PMAP_EFAILED and why if it called pmap_fail. */
+enum pmap_status pmap__crew_begin(const struct pmap__place *place, struct pmap_error *error);
+enum pmap_status pmap__crew_thread_begin(const struct pmap__place *place, int thread, struct pmap_error *error);
+
+/* Items of one task being run by one thread. Between begin and end the thread is inside the task.
  *
- *     for (i = 0; i < n; i++) results[i] = task(args[i]);       as items first … first + n of their job
- *
- * Results of items that fail are filled with zeros. */
+ * The arrays args and results have an element for each position of a job or a chunk. Position p is item names[p] of the job,
+ * or item base + p where names is NULL. With scattered the elements are not at their positions but at names[p]. */
 struct pmap__run {
+    /* What runs; the owner sets these. */
     const struct pmap_task *task;
     const struct pmap__place *place;
     int thread;
     struct pmap__failures *failures;
-    struct pmap__run *outer; /* the run that this thread was in before */
-
-    size_t first;     /* index of args[0] in its job */
-    size_t n;
-    size_t at;        /* the item that runs, counted from first; the task's loop stores it */
+    const atomic_bool *cancelled; /* NULL: it cannot be */
+    uint64_t seed;
+    const char *args;
     char *results;
-    size_t failed_at; /* the item that failed last and whose result is still to be wiped; SIZE_MAX if there is none */
+    size_t base;
+    const size_t *names;
+    bool scattered;
+    bool counts_only; /* failures are counted, their records are made by whoever runs the items */
+
+    /* How it goes. */
+    bool failed;             /* an item of the current call has failed or given up; the owner resets it */
+    const char *role;        /* for what is no item of a task: "an initializer"; then pmap_fail sets *said */
+    struct pmap_error *said;
+    struct pmap__run *outer; /* the run that this thread was in before */
+    size_t first;            /* index in its job of the item that began the current call of the task's loop */
+    size_t n;                /* items of that call */
+    size_t at;               /* the item that runs, counted from first; the task's loop stores it */
+    char *to;                /* results of that call */
+    size_t failed_at;        /* the item that failed or gave up last and whose result is still to be wiped; SIZE_MAX: none */
+    bool gave_up;
+    struct pmap_error error; /* of that item; noted when its result has been wiped: it may be run again at once then */
+    size_t stride;           /* items to run between two looks at cancelled */
+    uint64_t since;          /* when the clock was read last; 0: never */
+    uint64_t attended;       /* when messages were last handled in pmap_cancelled */
 };
 
-void pmap__run_begin(struct pmap__run *run, const struct pmap_task *task, const struct pmap__place *place, int thread,
-                     struct pmap__failures *failures);
+void pmap__run_begin(struct pmap__run *run);
 void pmap__run_end(struct pmap__run *run);
 void pmap__run_wipe(struct pmap__run *run);
 
+/* for (i = 0; i < n; i++) results[i] = task(args[i]);       as items first … first + n of their job
+ * Results of items that fail are wiped: all zero bytes. */
 static inline void pmap__run_items(struct pmap__run *run, size_t n, const void *args, void *results, size_t first)
 {
     run->first = first;
     run->n = n;
-    run->results = results;
+    run->to = results;
     run->task->run(n, args, results, &run->at);
     if (run->failed_at != SIZE_MAX)
         pmap__run_wipe(run);
 }
 
+/* Run the positions [begin, end), or skip what is left when the run is cancelled. */
+void pmap__run_span(struct pmap__run *run, size_t begin, size_t end);
+
+/* These positions are not run: note that, and wipe their results. */
+void pmap__run_skip(struct pmap__run *run, size_t begin, size_t end);
+
+/* Wipe the results of n elements; what bytes results point to is freed. results may be NULL. */
+void pmap__results_wipe(const struct pmap_task *task, void *results, size_t n);
+
 /* Is the calling thread inside a task? Then where: place and thread may be NULL. */
 bool pmap__item_running(const struct pmap__place **place, int *thread);
 
-/* What pmap_item says. */
+/* The same, also in what is called by the library and is no task. */
+bool pmap__item_place(const struct pmap__place **place, int *thread);
+
+/* What pmap_item, pmap_cancelled and the default seed of a call inside a task say. */
 size_t pmap__item_index(void);
+bool pmap__item_cancelled(void);
+uint64_t pmap__item_seed(void);   /* of the call that the running task belongs to; 0 outside a task */
+uint64_t pmap__item_subseed(void); /* for a call inside it, made of the seed and the item; 0 outside a task */
 
 /* Remember that the item now running failed. False outside a task. */
 bool pmap__item_fail(int code, const char *text);
+
+/* Between begin and end pmap_fail on this thread fills *said: for functions of the user's that are no tasks. */
+void pmap__role_begin(struct pmap__run *run, const char *role, const struct pmap__place *place, int thread,
+                      struct pmap_error *said);
+void pmap__role_end(struct pmap__run *run);
 
 #endif

@@ -2,9 +2,13 @@
  * Copyright (c) 2026 the pmap authors */
 #include "engine/job.h"
 
+#include "base/error.h"
 #include "base/memory.h"
+#include "engine/root.h"
 
+#include <limits.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* ---- As the team of the root sees it ---- */
 
@@ -24,48 +28,257 @@ static size_t portion(struct pmap__work *work, size_t left, uint64_t item_ns)
 static void run(struct pmap__work *work, struct pmap__turn *turn)
 {
     struct pmap__job *job = (struct pmap__job *)work;
-    size_t args_size = job->task->args_size, result_size = job->task->result_size;
-    struct pmap__run run;
+    const atomic_bool *cancelled = pmap__job_flag(job);
+    struct pmap__run run = {.task = job->form.task, .place = job->place, .thread = turn->thread, .failures = &job->failures,
+                            .cancelled = cancelled, .seed = job->form.seed, .args = job->form.args,
+                            .results = job->form.results, .base = job->base, .names = job->order, .scattered = job->order};
 
-    pmap__run_begin(&run, job->task, job->place, turn->thread, &job->failures);
-    while (pmap__turn_next(turn))
-        pmap__run_items(&run, turn->end - turn->begin, pmap__element(job->args, turn->begin, args_size),
-                        pmap__element_mutable(job->results, turn->begin, result_size), turn->begin);
+    pmap__run_begin(&run);
+    while (pmap__turn_next(turn)) {
+        if (job->fold)
+            pmap__fold_span(job->fold, &run, turn->begin, turn->end);
+        else
+            pmap__run_span(&run, turn->begin, turn->end);
+        if (atomic_load_explicit(cancelled, memory_order_relaxed))
+            pmap__job_skip_rest(job);
+    }
     pmap__run_end(&run);
+    if (!job->place_in_line.single && atomic_load_explicit(cancelled, memory_order_relaxed))
+        pmap__root_cancel(job->root, job); /* a failure was one too many, perhaps: the other ranks must hear of it */
 }
 
 /* ---- Life ---- */
 
-enum pmap_status pmap__job_init(struct pmap__job *job, const struct pmap_task *task, const void *args, void *results,
-                                size_t n, size_t chunksize)
+struct costly {
+    double cost;
+    size_t item;
+};
+
+/* The highest cost first; among equals the lower index, so that the order is always the same. */
+static int by_cost(const void *a, const void *b)
 {
-    *job = (struct pmap__job){.work = {.n = n, .grain = chunksize, .portion = portion, .run = run},
-                              .task = task, .args = args, .results = results, .chunksize = chunksize};
+    const struct costly *x = a, *y = b;
+    if (x->cost != y->cost)
+        return x->cost > y->cost ? -1 : 1;
+    return x->item < y->item ? -1 : x->item > y->item;
+}
+
+static size_t *make_order(const double *cost, size_t n)
+{
+    struct costly *items = calloc(n, sizeof *items);
+    size_t *order = calloc(n, sizeof *order);
+
+    for (size_t i = 0; i < n && items && order; i++)
+        items[i] = (struct costly){cost[i], i};
+    if (items && order)
+        qsort(items, n, sizeof *items, by_cost);
+    for (size_t i = 0; i < n && items && order; i++)
+        order[i] = items[i].item;
+    if (items == NULL) {
+        free(order);
+        order = NULL;
+    }
+    free(items);
+    return order;
+}
+
+static void init_work(struct pmap__job *job, size_t n, size_t grain, int priority)
+{
+    if (n == 1)
+        grain = 1;
+    job->work = (struct pmap__work){.n = n, .grain = grain < n ? grain : n, .portion = portion, .run = run,
+                                    .priority = priority == INT_MIN ? INT_MIN + 1 : priority};
     pmap__work_init(&job->work);
+    job->place_in_line = job->work.place;
+}
+
+static void init_verdict(struct pmap__job *job)
+{
+    const struct pmap__order_form *form = &job->form;
+    struct pmap__failures *verdict = pmap__job_verdict(job);
+
+    verdict->limit = form->on_error == PMAP_STOP ? 1 : form->max_failures;
+    verdict->stop = &job->cancelled;
+    verdict->statuses = form->statuses;
+    verdict->keep = form->reasons ? PMAP__KEEP_REASONS : PMAP__KEEP_NOTHING;
+    if (form->retries)
+        job->failures.keep = PMAP__KEEP_RECORDS;
+    for (size_t i = 0; form->statuses && i < form->n; i++)
+        form->statuses[i] = PMAP_OK;
+}
+
+/* Bytes of items, on average: known for most tasks, looked up in the array for bytes. */
+static size_t bytes_each(const struct pmap__order_form *form)
+{
+    const struct pmap_bytes *items = form->args;
+    size_t sum = 0;
+
+    if (!form->task->bytes)
+        return form->task->args_size + form->task->result_size;
+    for (size_t i = 0; i < form->n; i++)
+        sum += items[i].size;
+    return form->n ? 2 * (sum / form->n) + 64 : 0;
+}
+
+static void init_common(struct pmap__job *job)
+{
     atomic_init(&job->thread_share, 0);
-    atomic_init(&job->done, false);
+    atomic_init(&job->cancelled, false);
+    atomic_init(&job->state, 0);
     job->submitted = (struct pmap__note){.news = PMAP__SUBMITTED, .job = job};
     job->local_done = (struct pmap__note){.news = PMAP__LOCAL_DONE, .job = job};
-    if (!pmap__bell_init(&job->bell))
+}
+
+enum pmap_status pmap__job_init(struct pmap__job *job, const struct pmap__order_form *form)
+{
+    size_t args_size = form->task->args_size, leaf = form->op ? pmap__fold_leaf_size(form->n) : 1;
+    size_t positions = form->n ? (form->n - 1) / leaf + 1 : 0;
+
+    *job = (struct pmap__job){.form = *form, .base = form->base, .bytes_each = bytes_each(form)};
+    init_common(job);
+    init_work(job, positions, form->chunksize ? (form->chunksize - 1) / leaf + 1 : 0, form->priority);
+    if (form->copy_args && args_size && (job->own_args = malloc(args_size)) == NULL)
         return PMAP_ENOMEM;
-    if (!pmap__failures_init(&job->failures)) {
-        pmap__bell_fini(&job->bell);
-        return PMAP_ENOMEM;
+    if (job->own_args)
+        job->form.args = memcpy(job->own_args, form->args, args_size);
+    if (form->cost && form->n > 1 && (job->order = make_order(form->cost, form->n)) == NULL)
+        goto fail;
+    if (form->op && form->n) {
+        job->bytes_each = leaf * args_size;
+        if (!pmap__fold_init(&job->own_fold, form->op, leaf, form->n, NULL))
+            goto fail;
+        job->fold = &job->own_fold;
     }
+    pmap__failures_init(&job->failures); /* glibc's mutexes cannot fail */
+    pmap__failures_init(&job->last);
+    init_verdict(job);
     return PMAP_OK;
+fail:
+    free(job->order);
+    free(job->own_args);
+    return PMAP_ENOMEM;
 }
 
 void pmap__job_fini(struct pmap__job *job)
 {
+    if (job->fold == &job->own_fold)
+        pmap__fold_fini(&job->own_fold);
     free(job->ranks);
+    free(job->order);
+    free(job->own_args);
     pmap__failures_fini(&job->failures);
-    pmap__bell_fini(&job->bell);
+    pmap__failures_fini(&job->last);
 }
 
-enum pmap_status pmap__job_outcome(const struct pmap__job *job, struct pmap_error *error)
+struct pmap__job *pmap__job_again(struct pmap__job *parent, size_t item, size_t n)
 {
-    if (job->failures.count == 0)
-        return PMAP_OK;
-    *error = job->failures.lowest;
-    return error->status;
+    size_t position = item - parent->base;
+    struct pmap__job *job = calloc(1, sizeof *job);
+    size_t leaf = parent->fold ? parent->fold->leaf : 1;
+
+    if (job == NULL)
+        return NULL;
+    job->form = parent->form;
+    job->form.args = pmap__element(parent->form.args, position * leaf, parent->form.task->args_size);
+    if (parent->fold == NULL)
+        job->form.results = pmap__element_mutable(parent->form.results, position, parent->form.task->result_size);
+    job->base = item;
+    job->fold = parent->fold;
+    job->bytes_each = parent->bytes_each;
+    job->parent = parent;
+    job->attempt = 2;
+    init_common(job);
+    init_work(job, n, n, parent->form.priority);
+    pmap__failures_init(&job->failures);
+    pmap__failures_init(&job->last);
+    job->failures.keep = PMAP__KEEP_RECORDS;
+    return job;
+}
+
+void pmap__job_forget(struct pmap__job *job)
+{
+    if (atomic_fetch_or(&job->state, PMAP__JOB_UNWANTED) & PMAP__JOB_DONE) {
+        pmap__job_fini(job);
+        free(job);
+    }
+}
+
+bool pmap__job_done(struct pmap__job *job)
+{
+    int before = atomic_fetch_or(&job->state, PMAP__JOB_DONE);
+
+    if (before & PMAP__JOB_UNWANTED) {
+        pmap__job_fini(job);
+        free(job);
+    }
+    return before & PMAP__JOB_WATCHED;
+}
+
+/* ---- How it goes ---- */
+
+const atomic_bool *pmap__job_flag(const struct pmap__job *job)
+{
+    return job->parent ? &job->parent->cancelled : &job->cancelled;
+}
+
+void pmap__job_skip(struct pmap__job *job, size_t begin, size_t end)
+{
+    struct pmap__run run = {.task = job->form.task, .failures = &job->failures, .results = job->form.results,
+                            .base = job->base, .names = job->order, .scattered = job->order};
+
+    if (job->fold)
+        pmap__failures_skipped(&job->failures, end - begin);
+    else
+        pmap__run_skip(&run, begin, end);
+}
+
+void pmap__job_skip_rest(struct pmap__job *job)
+{
+    size_t begin, end;
+
+    if (atomic_load(pmap__job_flag(job)) && pmap__work_take_rest(&job->work, &begin, &end))
+        pmap__job_skip(job, begin, end);
+}
+
+void pmap__job_fail(struct pmap__job *job, size_t begin, size_t n, const struct pmap_error *why)
+{
+    struct pmap_error error = *why;
+    size_t one = job->order ? 1 : n, size = pmap__job_result_size(job);
+
+    if (job->fold) {
+        error.item = (job->base + begin) * job->fold->leaf;
+        pmap__failures_count(&job->failures, &error, n);
+        for (size_t i = 0; i < n; i++)
+            pmap__failures_record(&job->failures, job->base + begin + i, 1, why->status, NULL);
+        return;
+    }
+    for (size_t at = begin; at < begin + n; at += one) {
+        size_t position = job->order ? job->order[at] : at;
+        if (job->form.results && size)
+            memset((char *)job->form.results + position * size, 0, one * size);
+        error.item = job->base + position;
+        pmap__failures_add(&job->failures, &error, one);
+    }
+}
+
+struct pmap__failures *pmap__job_verdict(struct pmap__job *job)
+{
+    return job->form.retries && !job->parent ? &job->last : &job->failures;
+}
+
+enum pmap_status pmap__job_outcome(struct pmap__job *job, struct pmap_error *error)
+{
+    struct pmap__failures *verdict = pmap__job_verdict(job);
+    bool stopped = verdict->limit && verdict->count >= verdict->limit;
+
+    if (job->failures.forgot || job->last.forgot)
+        return pmap__error_set(error, PMAP_ENOMEM, "%s: no memory to note which items failed", job->form.call);
+    if (verdict->count && (job->form.on_error != PMAP_COLLECT || stopped)) {
+        pmap__failures_lowest(verdict, error);
+        return error->status;
+    }
+    if (verdict->cancelled)
+        return pmap__error_set(error, PMAP_ECANCELLED, "%s: cancelled with %llu of %zu items not run", job->form.call,
+                               (unsigned long long)verdict->cancelled, job->work.n);
+    return PMAP_OK;
 }

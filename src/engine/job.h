@@ -1,23 +1,30 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026 the pmap authors
  *
- * A job: one map over n items, from the call that makes it to the last result. Its items are taken from one cursor,
+ * A job: one call over n items, from the moment it is made to its last result. Its items are taken from one cursor,
  * work.next, by the root's own threads and by the root's loop for the other ranks alike, so that no item is handed out
- * twice and none is left. It is complete when every item is taken, no thread of the root is in it any more, and every
- * chunk that went away has been answered.
+ * twice and none is left. It is complete when every item is taken, no thread of the root is in it any more, every
+ * chunk that went away has been answered, and what failed has been run again as often as it may.
  *
- * Who touches what: the caller fills it in, submits it and waits on done. Then work belongs to the team, failures to
- * anybody under its lock, the rest to the root's loop.
+ * A position is where the cursor is; mostly position p is item p. Where the caller gave costs, order says which item it
+ * is. In a reduction the positions are leaves (fold.h).
+ *
+ * What is run again is a job of its own, of one piece, whose parent is the job that it belongs to: it has the parent's
+ * arrays, and the parent waits for it.
+ *
+ * Who touches what: whoever makes a job fills it in and submits it. Then work belongs to the team, failures to
+ * anybody under its lock, cancelled to anybody, the rest to the root's loop, or, if direct, to the team's last
+ * thread, until state says that it is done. A job that nobody waits for any more is freed by whoever completes it.
  */
 #ifndef PMAP_ENGINE_JOB_H
 #define PMAP_ENGINE_JOB_H
 
-#include "base/bell.h"
-#include "engine/item.h"
+#include "engine/fold.h"
 #include "sched/portion.h"
 #include "team/team.h"
 
 struct pmap__root;
+struct pmap__tenant;
 
 /* What the root's loop tells itself, and others tell it, about a job. */
 struct pmap__note {
@@ -33,40 +40,121 @@ struct pmap__job_rank {
     size_t chunks;            /* of this job that are there now */
 };
 
+/* What is asked for. Everything is borrowed until the job is done, but for what is said to be copied. */
+struct pmap__order_form {
+    const char *call; /* the public function, for texts */
+    const struct pmap_task *task;
+    const void *args;
+    bool copy_args;   /* of a single item: they are copied */
+    void *results;
+    size_t n;
+    size_t base;      /* what the index of the first item is, for all that names items */
+    size_t chunksize; /* the user's, or 0 */
+    const struct pmap_op *op; /* a reduction into *results; NULL: no */
+    enum pmap_on_error on_error;
+    enum pmap_status *statuses;
+    size_t max_failures;
+    int retries;
+    uint64_t retry_delay; /* ns */
+    const double *cost;
+    int priority;
+    uint64_t seed;
+    bool reasons;     /* keep a reason for each failed item */
+    bool late;        /* it may come when the pool is closed */
+    pmap_callback_fn *callback;
+    pmap_error_callback_fn *error_callback;
+    void *user;
+    /* Called last of all, by whoever completes the job, before it is done. It may not wait. */
+    void (*ended)(struct pmap__job *job, void *owner);
+    void *owner;
+};
+
+enum { PMAP__JOB_DONE = 1, PMAP__JOB_UNWANTED = 2, PMAP__JOB_WATCHED = 4 };
+
 struct pmap__job {
     struct pmap__work work;
-    const struct pmap_task *task;
-    const char *args; /* the caller's arrays */
-    char *results;
-    size_t chunksize; /* the user's, or 0 */
+    struct pmap__order_form form;
+    char *own_args;   /* a copy; NULL if there is none */
+    size_t base;      /* the item, or the leaf, at position 0 */
+    size_t *order;    /* the item at each position; NULL: base + position */
+    struct pmap__fold *fold; /* of a reduction; the parent's if there is one */
+    struct pmap__fold own_fold;
 
     struct pmap__root *root;
+    struct pmap__tenant *tenant;
     const struct pmap__place *place; /* the root's */
     int all_threads;                 /* of the pool */
-    struct pmap__failures failures;
+    uint64_t id;                     /* what ranks know it by; a child's is its parent's */
+    struct pmap__failures failures;  /* of the first run, if failures are run again, */
+    struct pmap__failures last;      /* and then these are of the last runs; otherwise not used */
+    atomic_bool cancelled;           /* nothing more is begun; any thread sets it */
     struct pmap__note submitted, local_done;
 
-    struct pmap__job_rank *ranks; /* one for each rank; NULL: one item, or no other ranks */
+    struct pmap__job *parent;   /* NULL: this is no second run */
+    size_t children;            /* second runs under way */
+    int attempt;                /* of a child: it is the so-manieth run of its items, from 1 */
+    uint64_t due;               /* of a child: not to be begun before */
+
+    struct pmap__job_rank *ranks; /* one for each rank; NULL: one piece, or no other ranks */
+    size_t bytes_each;            /* an item and its result on their way, on average */
     uint64_t rates;               /* the sum of ranks[].rate */
     int rated_threads;            /* threads of the ranks that have one */
     _Atomic uint64_t thread_share; /* of one of the root's threads, for portions; 0: not known */
     size_t away;                  /* chunks at other ranks, or still being sent */
+    bool direct;                  /* the loop does not know it: the team's last thread completes it */
+    bool known;                   /* the loop has opened it */
+    bool told;                    /* ranks have been told that it is cancelled */
     bool local;                   /* the team has the work, or may be in it */
-    bool listed;                  /* in the list of jobs with items to hand out, */
-    struct pmap__job *next;       /* of which this is the link */
+    struct pmap__waiter place_in_line; /* of jobs with items to hand out */
+    struct pmap__job *next;       /* in a list that the loop is just making */
+    struct pmap__job *before, *after; /* of the tenant's jobs; under the root's lock */
 
-    atomic_bool done; /* set last; then only the caller touches the job */
-    struct pmap__bell bell; /* rung once after done */
+    atomic_int state; /* PMAP__JOB_… */
 };
 
-/* Fill in a job over n > 0 items. PMAP_OK, or PMAP_ENOMEM with nothing to undo. */
-enum pmap_status pmap__job_init(struct pmap__job *job, const struct pmap_task *task, const void *args, void *results,
-                                size_t n, size_t chunksize);
+/* Fill in a job. PMAP_OK, or PMAP_ENOMEM with nothing to undo. */
+enum pmap_status pmap__job_init(struct pmap__job *job, const struct pmap__order_form *form);
 
 /* Free what a job holds; it must be complete, or never submitted. */
 void pmap__job_fini(struct pmap__job *job);
 
-/* PMAP_OK if every item of a complete job succeeded, else the status and the error of the lowest that did not. */
-enum pmap_status pmap__job_outcome(const struct pmap__job *job, struct pmap_error *error);
+/* A job for running n items, or leaves, of another again, from this one on; allocated. NULL if memory is short. */
+struct pmap__job *pmap__job_again(struct pmap__job *parent, size_t item, size_t n);
+
+/* Nobody waits for an allocated job any more: it is freed now, or when it is done. */
+void pmap__job_forget(struct pmap__job *job);
+
+/* Somebody is going to wait for it: whoever completes it shall say so. */
+static inline void pmap__job_watch(struct pmap__job *job)
+{
+    atomic_fetch_or(&job->state, PMAP__JOB_WATCHED);
+}
+
+/* The job is over, and nobody but the one who waits touches it any more. Frees it if nobody wants it. True if somebody waits. */
+bool pmap__job_done(struct pmap__job *job);
+static inline bool pmap__job_is_done(const struct pmap__job *job)
+{
+    return atomic_load(&job->state) & PMAP__JOB_DONE;
+}
+
+/* Is the job, or the one that it is part of, cancelled? Then take what nobody has taken, and note that it was not run. */
+const atomic_bool *pmap__job_flag(const struct pmap__job *job);
+void pmap__job_skip(struct pmap__job *job, size_t begin, size_t end); /* these positions */
+void pmap__job_skip_rest(struct pmap__job *job);
+
+/* The job's failures that count in the end. */
+struct pmap__failures *pmap__job_verdict(struct pmap__job *job);
+
+/* What the call returns: PMAP_OK, or a status and its error. */
+enum pmap_status pmap__job_outcome(struct pmap__job *job, struct pmap_error *error);
+
+/* Bytes of a result in the caller's array; 0 for a reduction, whose positions have none. */
+static inline size_t pmap__job_result_size(const struct pmap__job *job)
+{
+    return job->fold ? 0 : job->form.task->result_size;
+}
+
+/* The positions [begin, begin + n) cannot be run, for a reason that is not their own. */
+void pmap__job_fail(struct pmap__job *job, size_t begin, size_t n, const struct pmap_error *why);
 
 #endif

@@ -16,41 +16,148 @@
 
 struct rest {
     uint64_t since; /* when it first turned out that nothing happens any more; 0: something did just now */
+    unsigned spins; /* since the clock was read last */
 };
 
-/* Until the bell rings, or for a while if polls; nap is how long if not 0. */
-static void rest(struct rest *r, struct pmap__bell *bell, bool polls, uint64_t nap)
+/* Reading the clock takes as long as a look for messages: it is done once in so many spins. */
+#define SPINS 8
+
+/* What the loops that are stepped together agree on. */
+struct wish {
+    bool happened, polls;
+    uint64_t nap; /* of those that poll: the shortest; UINT64_MAX: none said */
+    uint64_t due; /* the earliest; PMAP__FOR_EVER: none */
+};
+
+static const struct wish no_wish = {.nap = UINT64_MAX, .due = PMAP__FOR_EVER};
+
+static void step(struct pmap__loop *loop, struct wish *wish)
 {
-    if (!polls || nap) {
-        if (pmap__bell_wait(bell, polls ? nap : PMAP__FOR_EVER))
+    wish->happened |= loop->step(loop);
+    wish->polls |= loop->polls;
+    if (loop->polls && loop->nap < wish->nap)
+        wish->nap = loop->nap;
+    if (loop->due && loop->due < wish->due)
+        wish->due = loop->due;
+}
+
+/* Until the bell rings, something is due, or it is time to poll. */
+static void rest(struct rest *r, struct pmap__bell *bell, const struct wish *wish)
+{
+    bool patient = !wish->polls || (wish->nap && wish->nap != UINT64_MAX);
+
+    if (!patient && r->since && r->spins && r->spins++ < SPINS) {
+        sched_yield();
+        return;
+    }
+    uint64_t now = pmap__now(), left = wish->due == PMAP__FOR_EVER ? PMAP__FOR_EVER : wish->due > now ? wish->due - now : 0;
+    uint64_t nap;
+
+    r->spins = 0;
+    if (left == 0)
+        return;
+    if (patient) {
+        nap = wish->polls && wish->nap < left ? wish->nap : left;
+        if (pmap__bell_wait(bell, nap))
             r->since = 0;
         return;
     }
-    uint64_t now = pmap__now();
     if (r->since == 0)
         r->since = now;
     switch (pmap__patience(now - r->since, &nap)) {
-    case PMAP__PAUSE_SPIN:
+    case PMAP__PAUSE_SPIN: /* whom it waits for may have to share a CPU with it */
+        r->spins = 1;
+        sched_yield();
         break;
     case PMAP__PAUSE_YIELD:
         sched_yield();
         break;
     case PMAP__PAUSE_NAP:
-        if (pmap__bell_wait(bell, nap))
+        if (pmap__bell_wait(bell, nap < left ? nap : left))
             r->since = 0;
         break;
     }
 }
 
-void pmap__loop_run(struct pmap__loop *loop, const atomic_bool *until)
+void pmap__loop_run(struct pmap__loop *loop)
 {
     struct rest r = {0};
 
-    while (!loop->finished && !(until && atomic_load(until))) {
-        if (loop->step(loop))
+    while (!loop->finished) {
+        struct wish wish = no_wish;
+        step(loop, &wish);
+        if (wish.happened)
             r.since = 0;
-        else if (!loop->finished && !(until && atomic_load(until)))
-            rest(&r, loop->bell, loop->polls, loop->nap);
+        else if (!loop->finished)
+            rest(&r, loop->bell, &wish);
+    }
+}
+
+/* ---- Loops of the caller ----
+ *
+ * They all belong to one thread, the program's that may use MPI; others only ring. */
+
+static struct {
+    pthread_t thread;
+    struct pmap__loop *loops; /* that thread's own */
+    struct pmap__bell bell;
+    bool has_bell;            /* it is never taken down: somebody may ring late */
+    atomic_int count;         /* of the loops; any thread may look */
+} callers;
+
+enum pmap_status pmap__caller_add(struct pmap__loop *loop)
+{
+    if (!callers.has_bell && !pmap__bell_init(&callers.bell))
+        return PMAP_ENOMEM;
+    callers.has_bell = true;
+    callers.thread = pthread_self();
+    loop->bell = &callers.bell;
+    loop->next = callers.loops;
+    callers.loops = loop;
+    atomic_fetch_add(&callers.count, 1);
+    return PMAP_OK;
+}
+
+void pmap__caller_remove(struct pmap__loop *loop)
+{
+    struct pmap__loop **at = &callers.loops;
+    while (*at && *at != loop)
+        at = &(*at)->next;
+    if (*at == NULL)
+        return;
+    *at = loop->next;
+    atomic_fetch_sub(&callers.count, 1);
+}
+
+bool pmap__caller_steps(void)
+{
+    return atomic_load(&callers.count) > 0 && pthread_equal(callers.thread, pthread_self());
+}
+
+void pmap__caller_ring(void)
+{
+    if (atomic_load(&callers.count) > 0)
+        pmap__bell_ring(&callers.bell);
+}
+
+bool pmap__caller_run(bool (*ready)(const void *), const void *argument, uint64_t deadline)
+{
+    struct rest r = {0};
+
+    for (;;) {
+        struct wish wish = no_wish;
+        wish.due = deadline;
+        for (struct pmap__loop *loop = callers.loops; loop; loop = loop->next)
+            if (!loop->finished)
+                step(loop, &wish);
+        if (ready(argument))
+            return true;
+        if (deadline != PMAP__FOR_EVER && pmap__now() >= deadline)
+            return false;
+        if (wish.happened)
+            r.since = 0;
+        else
+            rest(&r, &callers.bell, &wish);
     }
 }
 
@@ -113,16 +220,13 @@ static bool take_orders(bool *happened)
     return go_on;
 }
 
-static void step_all(bool *happened, bool *polls, uint64_t *nap)
+static void step_all(struct wish *wish)
 {
     struct pmap__loop **at = &progress.loops;
 
     while (*at) {
         struct pmap__loop *loop = *at;
-        *happened |= loop->step(loop);
-        *polls |= loop->polls;
-        if (loop->polls && loop->nap < *nap)
-            *nap = loop->nap;
+        step(loop, wish);
         if (!loop->finished) {
             at = &loop->next;
             continue;
@@ -141,20 +245,21 @@ static void *progress_main(void *unused)
     (void)unused;
 
     for (;;) {
-        bool happened = false, polls = false;
-        uint64_t nap = PMAP__NAP_MAX;
-        if (!take_orders(&happened))
+        struct wish wish = no_wish;
+        if (!take_orders(&wish.happened))
             break;
-        step_all(&happened, &polls, &nap);
-        if (happened)
+        step_all(&wish);
+        if (wish.happened)
             r.since = 0;
         else
-            rest(&r, &progress.bell, polls, nap);
+            rest(&r, &progress.bell, &wish);
     }
     if (progress.owns_mpi)
         pmap__mpi_finalize();
     return NULL;
 }
+
+static void at_exit(void);
 
 /* Need the thread; under the lock. */
 static bool need(void)
@@ -172,6 +277,9 @@ static bool need(void)
         return false;
     progress.running = true;
     progress.users++;
+    if (!progress.exits)
+        atexit(at_exit);
+    progress.exits = true;
     return true;
 }
 
@@ -264,6 +372,17 @@ static void abandon(struct pmap__loop *loops)
     }
 }
 
+/* Without ranks to think of nobody need wait: the process ends, and its threads with it. */
+static void abandon_alone(void)
+{
+    if (pmap__item_running(NULL, NULL) || pthread_equal(pthread_self(), progress.thread))
+        return;
+    pthread_mutex_lock(&progress.lock);
+    abandon(progress.loops);
+    abandon(progress.new_loops);
+    pthread_mutex_unlock(&progress.lock);
+}
+
 /* The root forgot to destroy a pool: that is mended with a warning. Or a task called exit(), or somebody did (OpenMP does,
  * if it cannot start its threads) while a pool was being created or served. Runs on whichever thread called exit(). */
 static void abandon_all(void)
@@ -284,6 +403,10 @@ static void at_exit(void)
 {
     if (!progress.running || progress.process != getpid())
         return;
+    if (!progress.owns_mpi) {
+        abandon_alone();
+        return;
+    }
     abandon_all();
     pthread_mutex_lock(&progress.lock);
     end_thread();
@@ -294,8 +417,5 @@ void pmap__progress_owns_mpi(void)
 {
     pthread_mutex_lock(&progress.lock);
     progress.owns_mpi = true;
-    if (!progress.exits)
-        atexit(at_exit);
-    progress.exits = true;
     pthread_mutex_unlock(&progress.lock);
 }

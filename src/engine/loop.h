@@ -23,13 +23,28 @@ struct pmap__loop {
     void (*abandon)(struct pmap__loop *loop); /* the process exits: finish soon; any thread; NULL: that cannot be */
     bool polls;              /* step must be called even if nobody rings */
     uint64_t nap;            /* step says: nothing urgent can come within so many ns; 0: it does not know */
+    uint64_t due;            /* step says: it must be called when the clock shows this; 0: there is no such time */
     bool finished;           /* step says: it need not be called again */
-    struct pmap__bell *bell; /* whoever steps the loop sleeps on it; set by pmap__loop_run … and pmap__progress_add */
+    struct pmap__bell *bell; /* whoever steps the loop sleeps on it; set by pmap__caller_add and pmap__progress_add */
     struct pmap__loop *next; /* of the progress thread's list */
 };
 
-/* Step a loop on the calling thread until it is finished, or *until is true if until is not NULL. */
-void pmap__loop_run(struct pmap__loop *loop, const atomic_bool *until);
+/* Step a loop on the calling thread until it is finished. Its bell is the caller's. */
+void pmap__loop_run(struct pmap__loop *loop);
+
+/* Loops that the program's own thread steps inside pmap calls, all of them whenever it waits for anything: the calling
+ * thread is the one. add: PMAP_ENOMEM if there is no bell to be had. */
+enum pmap_status pmap__caller_add(struct pmap__loop *loop);
+void pmap__caller_remove(struct pmap__loop *loop);
+
+/* Is the calling thread one that must step such loops? */
+bool pmap__caller_steps(void);
+
+/* Step them until ready(argument), or the clock shows deadline; true if it is ready. */
+bool pmap__caller_run(bool (*ready)(const void *argument), const void *argument, uint64_t deadline);
+
+/* Wake it, if it rests in caller_run. Any thread. */
+void pmap__caller_ring(void);
 
 /* Make sure that the progress thread runs, and keep it running until the hold is released; PMAP_ENOMEM if it cannot be
  * started. */

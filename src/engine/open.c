@@ -8,6 +8,9 @@
  *     and steps the loop, too, unless MPI_THREAD_MULTIPLE lets the progress thread do that;
  *   - loopback (PMAP_LOOPBACK=n in the environment): n ranks as threads of this process, for tests and debuggers.
  *
+ * Where a pool over the same ranks lives already, they are captive in it: its root takes the new pool in, without a message,
+ * and notes the line of the program. When the ranks come to that line, the pool has been there already.
+ *
  * Every rank makes the same collective calls in the same order whatever befalls it: connect, agree on the program,
  * count the threads, make what a rank needs, agree that everybody has it. Only then does anybody serve.
  */
@@ -21,7 +24,20 @@
 #include "transport/loopback.h"
 #include "transport/mpi.h"
 
+#include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
+
+/* Where the items of a rank run. Lives as long as its root or server. */
+struct home {
+    struct pmap__place place;
+    struct pmap__crew crew;
+    void *initarg; /* a copy of the root's; NULL: there is none */
+    pthread_mutex_t lock;
+    struct pmap_error failed; /* the first thread_initializer that did; PMAP_OK if none */
+    void (*closed)(void *);
+    void *argument;
+};
 
 /* One rank on its way into a pool. */
 struct entry {
@@ -32,10 +48,12 @@ struct entry {
     int crowded;        /* CPUs that they have to share because of the launcher's binding; 0: all is well */
     int *all_threads;   /* on the root: of each rank */
     int *all_crowded;
-    struct pmap__place place;
+    struct home *home;
     struct pmap__team *team;
     struct pmap__root *root;     /* on the root */
     struct pmap__server *server; /* on the other ranks */
+    bool joined;                 /* the root is that of another pool, */
+    bool been;                   /* or was, for this rank */
     bool by_caller;              /* the loop will be stepped by this thread, not by the progress thread */
     void (*closed)(void *);      /* see root.h */
     void *argument;
@@ -105,12 +123,95 @@ static void count_threads(struct entry *e)
 
 /* ---- What a rank needs ---- */
 
+static void home_destroy(void *argument)
+{
+    struct home *home = argument;
+
+    if (home == NULL)
+        return;
+    if (home->closed)
+        home->closed(home->argument);
+    free(home->initarg);
+    pthread_mutex_destroy(&home->lock);
+    free(home);
+}
+
+static struct home *home_create(const struct entry *e)
+{
+    struct home *home = calloc(1, sizeof *home);
+
+    if (home == NULL)
+        return NULL;
+    pmap__place_here(&home->place, e->port ? e->port->rank : 0);
+    home->crew = e->wish->crew;
+    home->place.crew = &home->crew;
+    home->failed.status = PMAP_OK;
+    pthread_mutex_init(&home->lock, NULL); /* glibc's cannot fail */
+    return home;
+}
+
+/* Collective: the root's initarg reaches every rank. */
+static enum pmap_status broadcast_initarg(struct entry *e)
+{
+    uint64_t size = e->wish->initarg_size;
+    int everybody = 1;
+
+    if (e->port && e->port->ops->broadcast(e->port, e->wish->root, &size, sizeof size) != PMAP_OK)
+        return PMAP_EMPI;
+    if (size == 0)
+        return PMAP_OK;
+    e->home->initarg = malloc((size_t)size);
+    everybody = e->home->initarg != NULL;
+    if (e->port && e->port->ops->least(e->port, &everybody) != PMAP_OK)
+        return PMAP_EMPI;
+    if (!everybody)
+        return PMAP_ENOMEM;
+    if (e->i_am_root)
+        memcpy(e->home->initarg, e->wish->crew.initarg, (size_t)size);
+    e->home->crew.initarg = e->home->initarg;
+    return e->port ? e->port->ops->broadcast(e->port, e->wish->root, e->home->initarg, (size_t)size) : PMAP_OK;
+}
+
+/* On each thread of the team, before any item. */
+static void begin_thread(void *argument, int thread)
+{
+    struct home *home = argument;
+    struct pmap_error error;
+
+    if (pmap__crew_thread_begin(&home->place, thread, &error) == PMAP_OK)
+        return;
+    pthread_mutex_lock(&home->lock);
+    if (home->failed.status == PMAP_OK)
+        home->failed = error;
+    pthread_mutex_unlock(&home->lock);
+}
+
+static enum pmap_status build_team(struct entry *e)
+{
+    /* A rank with one thread lends it: see serve.c. */
+    bool lent = !e->i_am_root && e->threads == 1;
+
+    if (e->threads == 0)
+        return PMAP_OK;
+    e->status = pmap__crew_begin(&e->home->place, &e->error);
+    if (e->status != PMAP_OK)
+        return e->status;
+    e->status = pmap__team_create(&e->team, e->threads, lent, begin_thread, e->home);
+    if (e->status == PMAP_OK && e->home->failed.status != PMAP_OK) {
+        e->error = e->home->failed;
+        e->status = e->error.status;
+    }
+    return e->status;
+}
+
 static enum pmap_status build_root(struct entry *e)
 {
     size_t ranks = e->port ? (size_t)e->port->size : 1;
-    struct pmap__root_parts parts = {.port = e->port, .team = e->team, .place = e->place, .caller_steps = e->by_caller,
-                                     .closed = e->closed, .argument = e->argument};
+    struct pmap__root_parts parts = {.port = e->port, .team = e->team, .place = &e->home->place, .asked = e->threads,
+                                     .caller_steps = e->by_caller && e->port, .closed = home_destroy, .argument = e->home};
 
+    e->home->closed = e->closed;
+    e->home->argument = e->argument;
     e->all_threads = calloc(ranks, sizeof *e->all_threads);
     e->all_crowded = calloc(ranks, sizeof *e->all_crowded);
     if (e->all_threads == NULL || e->all_crowded == NULL)
@@ -118,17 +219,23 @@ static enum pmap_status build_root(struct entry *e)
     return pmap__root_create(&parts, &e->root);
 }
 
+static enum pmap_status build_server(struct entry *e)
+{
+    enum pmap_status status = pmap__server_create(e->port, e->team, e->wish->root, &e->home->place, !e->by_caller, &e->server);
+    if (status == PMAP_OK && e->threads == 1) {
+        e->home->place.attend = pmap__server_attend;
+        e->home->place.owner = e->server;
+    }
+    return status;
+}
+
 static void build(struct entry *e)
 {
-    pmap__place_here(&e->place, e->port ? e->port->rank : 0);
-    if (e->threads > 0) /* a rank with one thread lends it: see serve.c */
-        e->status = pmap__team_create(&e->team, e->threads, !e->i_am_root && e->threads == 1);
-    if (e->status == PMAP_OK)
-        e->status = e->i_am_root ? build_root(e)
-                                 : pmap__server_create(e->port, e->team, e->wish->root, &e->place, !e->by_caller, &e->server);
-    if (e->status != PMAP_OK)
+    if (build_team(e) == PMAP_OK)
+        e->status = e->i_am_root ? build_root(e) : build_server(e);
+    if (e->status == PMAP_ENOMEM)
         pmap__error_set(&e->error, e->status, "pmap_create: no memory for %d threads on %s (rank %d)", e->threads,
-                        e->place.host, e->place.rank);
+                        e->home->place.host, e->home->place.rank);
 }
 
 static void unbuild(struct entry *e)
@@ -136,6 +243,9 @@ static void unbuild(struct entry *e)
     pmap__root_discard(e->root);
     pmap__server_destroy(e->server);
     pmap__team_destroy(e->team);
+    if (e->home)
+        e->home->closed = NULL; /* whoever opened the port sees to that */
+    home_destroy(e->home);
 }
 
 static void check_root(struct entry *e)
@@ -144,6 +254,22 @@ static void check_root(struct entry *e)
     if (e->status == PMAP_OK && (e->wish->root < 0 || e->wish->root >= ranks))
         e->status = pmap__error_set(&e->error, PMAP_EINVAL, "pmap_create: root is %d, but there %s %d rank%s", e->wish->root,
                                     ranks == 1 ? "is" : "are", ranks, ranks == 1 ? "" : "s");
+}
+
+/* A home with the root's initarg, or a failure on all ranks. */
+static void make_home(struct entry *e)
+{
+    int everybody;
+
+    e->home = home_create(e);
+    everybody = e->home != NULL;
+    if (e->port && e->port->ops->least(e->port, &everybody) != PMAP_OK)
+        e->status = PMAP_EMPI;
+    else
+        e->status = everybody ? broadcast_initarg(e) : PMAP_ENOMEM;
+    if (e->status != PMAP_OK)
+        pmap__error_set(&e->error, e->status, e->status == PMAP_EMPI ? "pmap_create: the ranks could not reach each other"
+                                                                     : "pmap_create: no memory for initarg on some rank");
 }
 
 /* Everything that the ranks do together before the pool lives, on the thread that may use the port. Closes the port
@@ -155,6 +281,9 @@ static void enter(struct entry *e)
     e->dedicated = e->wish->dedicated && e->port;
     if (e->port)
         e->status = pmap__agree_on_program(e->port, e->wish->root, &e->dedicated, e->status, &e->error);
+    if (e->status != PMAP_OK)
+        goto done;
+    make_home(e);
     if (e->status != PMAP_OK)
         goto done;
     decide_threads(e);
@@ -170,7 +299,7 @@ done:
     unbuild(e);
     /* After a failed transport nobody would come to the collective close. */
     if (e->port && e->status != PMAP_EMPI)
-        e->port->ops->close(e->port, &(struct pmap__refusals){0});
+        e->port->ops->close(e->port, &(struct pmap__meetings){0});
 }
 
 /* ---- Going to work ---- */
@@ -179,11 +308,14 @@ static enum pmap_status go(struct entry *e, struct pmap__root **root, struct pma
 {
     enum pmap_status status = e->status;
 
-    if (status == PMAP_OK && e->i_am_root) {
+    if (status == PMAP_OK && e->joined) {
+        *root = e->root;
+    } else if (status == PMAP_OK && e->i_am_root) {
         pmap__root_start(e->root, e->all_threads);
         *root = e->root;
-    } else if (status == PMAP_OK) {
+    } else if (status == PMAP_OK && !e->been) {
         pmap__server_run(e->server);
+        home_destroy(e->home);
     }
     if (status != PMAP_OK)
         *error = e->error;
@@ -208,16 +340,71 @@ static enum pmap_status open_alone(const struct pmap__wish *wish, struct pmap__r
 
 /* ---- MPI ---- */
 
+/* May this wish share the root of a pool that lives? rank is the process's in the wish's communicator. */
+static enum pmap_status check_join(struct entry *e, const struct pmap__root *root, int rank)
+{
+    int threads = pmap__root_own_threads(root);
+    const struct pmap__wish *w = e->wish;
+
+    if (e->status != PMAP_OK)
+        return e->status;
+    if (w->root != rank)
+        return pmap__error_set(&e->error, PMAP_EBUSY, "pmap_create: root is %d, but these ranks serve a pool with root %d: destroy "
+                               "that first", w->root, rank);
+    if (w->dedicated != (threads == 0))
+        return pmap__error_set(&e->error, PMAP_EINVAL, "pmap_create: dedicated_root is %s, but not of the pool that these ranks "
+                               "serve already", w->dedicated ? "true" : "false");
+    if (w->threads && !w->dedicated && w->threads != threads && w->threads != pmap__root_asked_threads(root))
+        return pmap__error_set(&e->error, PMAP_EINVAL, "pmap_create: threads is %d, but these ranks serve a pool already, with %d "
+                               "threads here", w->threads, threads);
+    if (w->crew.initializer || w->crew.thread_initializer || w->crew.max_tasks)
+        return pmap__error_set(&e->error, PMAP_EINVAL, "pmap_create: initializer or max_tasks_per_worker is given, but these "
+                               "ranks serve a pool already, whose workers have begun");
+    return PMAP_OK;
+}
+
+/* A pool over these ranks lives. The other ranks are captive in it, and will hear what came of this. */
+static void join(struct entry *e, struct pmap__port *live, int rank)
+{
+    if (live->owner == NULL)
+        e->status = pmap__error_set(&e->error, PMAP_EBUSY, "pmap_create: this rank serves a pool of these ranks");
+    else
+        e->status = check_join(e, live->owner, rank);
+    pmap__meeting_note(&live->met, e->wish->where, (uint32_t)e->status);
+    e->root = live->owner;
+    e->joined = true;
+}
+
+/* The root has been at this line while this rank served another pool. */
+static void remember(struct entry *e, enum pmap_status status)
+{
+    e->been = true;
+    if (status != PMAP_OK)
+        e->status = pmap__error_set(&e->error, status, "pmap_create: refused by the root, which had a pool of these ranks then: %s",
+                                    pmap_status_name(status));
+}
+
 static void connect_mpi(void *argument)
 {
     struct entry *e = argument;
-    int size = 0;
+    int size = 0, rank = 0;
     struct pmap_error error;
-    enum pmap_status status = pmap__mpi_check(e->wish->comm, &size, &error);
+    struct pmap__port *live = NULL;
+    enum pmap_status status = pmap__mpi_check(e->wish->comm, &size, &error), then;
 
     /* Where the communicator itself is wrong, all its ranks see it by themselves. */
     if (status == PMAP_OK && size > 1)
-        status = pmap__mpi_open(e->wish->comm, e->wish->where, &e->port, &error);
+        status = pmap__mpi_live(e->wish->comm, &live, &rank, &error);
+    if (status == PMAP_OK && live) {
+        join(e, live, rank);
+        return;
+    }
+    if (status == PMAP_OK && size > 1 && pmap__mpi_recall(e->wish->comm, e->wish->where, &then)) {
+        remember(e, then);
+        return;
+    }
+    if (status == PMAP_OK && size > 1)
+        status = pmap__mpi_open(e->wish->comm, &e->port, &error);
     if (status == PMAP_OK) {
         /* Where the program owns MPI a rank that serves uses the thread that is captive here. So does the root, inside
          * pmap calls, unless MPI lets the progress thread work while its caller goes on. */

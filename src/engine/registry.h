@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026 the pmap authors
  *
- * The tasks that this process knows. PMAP_TASK registers them before main; a loaded library may add some later;
+ * The tasks, and the operations of reductions, that this process knows. PMAP_TASK and PMAP_OP register them before main; a loaded library may add some later;
  * nothing is ever removed. Ranks name a task by its id, a hash of its name, its types and its sizes, so that it does
  * not matter in which order a process registered them.
  *
@@ -12,12 +12,15 @@
 
 #include <pmap.h>
 
-/* Do two files of this program declare different tasks with one name and the same types? Ranks could not tell them apart:
+/* Do two files of this program declare different tasks, or operations, with one name and the same types? Ranks could not tell them apart:
  * PMAP_EINVAL, with a text that names both files; else PMAP_OK. */
 enum pmap_status pmap__tasks_unique(struct pmap_error *error);
 
 /* NULL if this process has no such task. Any thread. */
 const struct pmap_task *pmap__task_find(uint64_t id);
+
+/* Likewise an operation. */
+const struct pmap_op *pmap__op_find(uint64_t id);
 
 /* The same number on two ranks if they know the same tasks, and hardly ever if not. */
 uint64_t pmap__tasks_fingerprint(void);

@@ -1,379 +1,34 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026 the pmap authors
  *
- * The root's loop. Callers put jobs into the inbox and ring; the team puts a note there when it has left a job. The
- * loop opens a job by giving its work to the team, whose threads begin at once, and by offering chunks to the other
- * ranks in rounds, one chunk for each rank at a time, until every rank holds what sched lets it hold. From then on
- * it is driven by answers: a RESULT from a rank is accounted for and that rank is offered more.
+ * The root's loop, and the lives of jobs.
  *
- * A chunk that is away has a ticket: see ticket.h.
+ * Callers put jobs into the inbox and ring, and give their works to the team, whose threads begin at once; the team puts a
+ * note into the inbox when it has left a job. The loop opens a job by dealing chunks to the other ranks (deal.c). When
+ * nothing of a job is outstanding the loop calls its callbacks and says that it is done.
  *
- * While threads of the root are idle, as many items are left to them as there are: a message costs more than they do.
+ * What needs no other rank takes a shorter way: a direct job goes straight to the team, and the team's last thread says that
+ * it is done. All jobs are direct where there are no other ranks, and single items where a thread of the root is free for
+ * them; but what has callbacks, or is to be run again, is completed by the loop all the same.
  *
- * If the transport fails the MPI job is ended with a text: MPI may still hold the caller's arrays then, and the other
- * ranks wait for a root that they cannot reach.
+ * Cancelling is a flag of the job that every thread in it, and everyone who hands out its items, looks at. Whoever
+ * finds it set takes what is left of the items and notes that they were not run. The loop tells the other ranks, and
+ * completes what nobody was in.
  */
-#include "engine/root.h"
+#include "engine/root_inside.h"
 
+#include "base/clock.h"
 #include "base/error.h"
-#include "base/memory.h"
 #include "base/patience.h"
-#include "engine/ticket.h"
+#include "engine/here.h"
+#include "engine/wait.h"
 #include "wire/frame.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct peer {
-    int threads;
-    size_t chunks; /* that it holds, of all jobs */
-};
-
-struct pmap__root {
-    struct pmap__loop loop;
-    struct pmap__port *port;
-    struct pmap__team *team;
-    struct pmap__place place;
-    bool caller_steps;
-    void (*closed)(void *);
-    void *argument;
-    pthread_t creator;
-    struct pmap__bell own_bell; /* the loop's, if the caller steps */
-
-    pthread_mutex_t lock; /* of the inbox */
-    struct pmap__note *inbox, **inbox_last;
-    atomic_bool mail;     /* there may be notes in it; so that the loop need not lock to see that there are none */
-    atomic_bool closing;  /* the pool shall end once every job has */
-
-    /* The loop's own from here on. */
-    struct pmap__job *open, **open_last; /* jobs with items to hand out, first come first served */
-    size_t alive;                        /* jobs that are not complete */
-    struct peer *peers; /* by rank */
-    int ranks, own_threads, all_threads;
-    struct pmap__tickets tickets;
-    uint64_t service_ns;     /* mean time the loop spends on one message of a chunk */
-    uint64_t handled, moved; /* messages and bytes of bodies in this step, to measure that */
-    size_t chunks_away;      /* that are not answered */
-    uint64_t supplied_ns;    /* how long the work that a rank was last allowed to hold will last it; 0: unknown */
-    bool offer_around;       /* ranks that hold nothing may want a chunk: a job is new, or at the head of the list */
-    bool said_bye;
-};
-
 #define ATTENTIVE (200 * PMAP__US)
-
-/* ---- Jobs that end ---- */
-
-static size_t result_size(const struct pmap__job *job, size_t n)
-{
-    return n * job->task->result_size;
-}
-
-static void complete(struct pmap__root *root, struct pmap__job *job)
-{
-    root->alive--;
-    atomic_store(&job->done, true);
-    pmap__bell_ring(&job->bell);
-}
-
-static void unlist(struct pmap__root *root, struct pmap__job *job)
-{
-    struct pmap__job **at = &root->open;
-    while (*at != job)
-        at = &(*at)->next;
-    *at = job->next;
-    if (root->open_last == &job->next)
-        root->open_last = at;
-    job->listed = false;
-    root->offer_around = true; /* the next job may suit ranks that this one had no chunk for */
-}
-
-/* Complete the job if nothing of it is outstanding. It may be gone after this. */
-static void settle(struct pmap__root *root, struct pmap__job *job)
-{
-    if (pmap__work_left(&job->work) > 0 || job->away > 0)
-        return;
-    if (job->local && pmap__team_withdraw(root->team, &job->work))
-        job->local = false;
-    if (job->local)
-        return;
-    if (job->listed)
-        unlist(root, job);
-    complete(root, job);
-}
-
-/* These items were not run, for a reason that is not their own. */
-static void fail_items(struct pmap__job *job, size_t begin, size_t n, const struct pmap_error *why)
-{
-    struct pmap_error error = *why;
-    error.item = begin;
-    if (job->task->result_size)
-        memset(job->results + result_size(job, begin), 0, result_size(job, n));
-    pmap__failures_add(&job->failures, &error, n);
-}
-
-/* ---- Chunks that are away ---- */
-
-static struct pmap__ticket *take_ticket(struct pmap__root *root, struct pmap__job *job, int rank, size_t begin, size_t n)
-{
-    struct pmap__ticket *ticket = pmap__ticket_take(&root->tickets, job, rank, begin, n);
-
-    if (ticket == NULL)
-        return NULL;
-    job->away++;
-    if (job->ranks)
-        job->ranks[rank].chunks++;
-    root->peers[rank].chunks++;
-    root->chunks_away++;
-    return ticket;
-}
-
-static void ticket_answered(struct pmap__root *root, struct pmap__ticket *ticket)
-{
-    ticket->answered = true;
-    root->chunks_away--;
-    root->peers[ticket->rank].chunks--;
-    if (ticket->job->ranks)
-        ticket->job->ranks[ticket->rank].chunks--;
-}
-
-/* Give the ticket back if nothing of it is outstanding; the job may end with it. */
-static void ticket_settle(struct pmap__root *root, struct pmap__ticket *ticket)
-{
-    struct pmap__job *job = ticket->job;
-
-    if (!ticket->answered || !ticket->sent)
-        return;
-    pmap__ticket_give(&root->tickets, ticket);
-    job->away--;
-    settle(root, job);
-}
-
-/* ---- Handing out ---- */
-
-/* What all workers together do per time, as far as it is measured; those that are not count as the others' mean. */
-static uint64_t all_rates(struct pmap__root *root, struct pmap__job *job, uint64_t *local)
-{
-    *local = pmap__rate(root->own_threads, atomic_load_explicit(&job->work.item_ns, memory_order_relaxed));
-    int rated = job->rated_threads + (*local ? root->own_threads : 0);
-    uint64_t sum = job->rates + *local;
-    return rated ? sum / (uint64_t)rated * (uint64_t)root->all_threads : 0;
-}
-
-static struct pmap__portion portion_for(struct pmap__root *root, struct pmap__job *job, int rank, size_t left)
-{
-    struct pmap__job_rank *r = job->ranks ? &job->ranks[rank] : NULL;
-    uint64_t local, all = all_rates(root, job, &local);
-    struct pmap__demand demand = {
-        .left = left,
-        .chunksize = job->chunksize,
-        .item_bytes = job->task->args_size + job->task->result_size,
-        .threads = root->peers[rank].threads,
-        .all_threads = root->all_threads,
-        .ranks = root->ranks - 1,
-        .item_ns = r ? pmap__meter_mean(&r->meter) : 0,
-        .service_ns = root->service_ns,
-        .share = r && all ? pmap__share(r->rate, all) : 0,
-    };
-    if (local && all && root->own_threads)
-        atomic_store_explicit(&job->thread_share, pmap__share(local / (uint64_t)root->own_threads, all),
-                              memory_order_relaxed);
-    struct pmap__portion portion = pmap__portion_next(&demand);
-    size_t held;
-    root->supplied_ns = pmap__multiply(portion.hold * portion.chunk, demand.item_ns, &held)
-                            ? held / (uint64_t)demand.threads : PMAP__S;
-    return portion;
-}
-
-static void fail_for_memory(struct pmap__job *job, size_t begin, size_t n)
-{
-    struct pmap_error error;
-    pmap__error_set(&error, PMAP_ENOMEM, "pmap: no memory on the root to hand out item %zu", begin);
-    fail_items(job, begin, n, &error);
-}
-
-/* The chunk did not leave. */
-static void withdraw_ticket(struct pmap__root *root, struct pmap__ticket *ticket)
-{
-    fail_for_memory(ticket->job, ticket->begin, ticket->n);
-    ticket_answered(root, ticket);
-    ticket->sent = true;
-    ticket_settle(root, ticket);
-}
-
-static void send_chunk(struct pmap__root *root, struct pmap__job *job, int rank, size_t begin, size_t n, size_t grain)
-{
-    unsigned char head[PMAP__HEAD_MAX];
-    struct pmap__ticket *ticket = take_ticket(root, job, rank, begin, n);
-
-    if (ticket == NULL) {
-        fail_for_memory(job, begin, n);
-        settle(root, job);
-        return;
-    }
-    struct pmap__frame frame = {.kind = PMAP__CHUNK,
-                                .ticket = ticket->number,
-                                .begin = begin,
-                                .n = n,
-                                .grain = grain < n ? grain : n,
-                                .task = job->task->id,
-                                .args_size = job->task->args_size,
-                                .result_size = job->task->result_size};
-    size_t head_size = pmap__frame_encode(&frame, head);
-    size_t size = n * job->task->args_size;
-    const void *body = pmap__element(job->args, begin, job->task->args_size);
-    ticket->sent = size == 0;
-    enum pmap_status status = root->port->ops->send(root->port, rank, head, head_size, body, size, size ? ticket : NULL);
-    root->handled++;
-    root->moved += size;
-    if (status == PMAP_ENOMEM)
-        withdraw_ticket(root, ticket);
-    else if (status != PMAP_OK)
-        root->port->ops->abort(root->port, "pmap: a chunk could not be sent");
-}
-
-/* May this rank hold another chunk of the job? */
-static bool has_room(struct pmap__root *root, struct pmap__job *job, int rank, const struct pmap__portion *portion)
-{
-    const struct peer *peer = &root->peers[rank];
-    return job->ranks ? job->ranks[rank].chunks < portion->hold : peer->chunks < (size_t)peer->threads;
-}
-
-/* Drop jobs at the head of the list that have nothing left to hand out; the first that has, or NULL. */
-static struct pmap__job *first_open(struct pmap__root *root)
-{
-    while (root->open && pmap__work_left(&root->open->work) == 0) {
-        struct pmap__job *job = root->open;
-        unlist(root, job);
-        settle(root, job);
-    }
-    return root->open;
-}
-
-/* Offer one chunk to a rank; true if it took one. */
-static bool offer(struct pmap__root *root, int rank)
-{
-    size_t begin, end;
-
-    if (root->peers[rank].threads == 0)
-        return false;
-    struct pmap__job *job = first_open(root);
-    if (job == NULL)
-        return false;
-    size_t left = pmap__work_left(&job->work);
-    size_t idle = root->team ? (size_t)pmap__team_idle(root->team) : 0;
-    if (left <= idle)
-        return false;
-    struct pmap__portion portion = portion_for(root, job, rank, left);
-    if (!has_room(root, job, rank, &portion))
-        return false;
-    if (job->chunksize == 0 && portion.chunk > left - idle)
-        portion.chunk = left - idle;
-    if (!pmap__work_take(&job->work, portion.chunk, &begin, &end))
-        return false;
-    send_chunk(root, job, rank, begin, end - begin, portion.grain);
-    return true;
-}
-
-/* Offer chunks all around, one at a time for each rank, until nobody takes any. */
-static void offer_around(struct pmap__root *root)
-{
-    bool taken = root->port != NULL;
-
-    while (taken) {
-        taken = false;
-        for (int rank = 0; rank < root->ranks; rank++)
-            taken |= offer(root, rank);
-    }
-    root->offer_around = false;
-}
-
-/* ---- What comes back ---- */
-
-static void measured(struct pmap__root *root, struct pmap__job *job, int rank, uint64_t busy, uint64_t n)
-{
-    struct pmap__job_rank *r = job->ranks ? &job->ranks[rank] : NULL;
-    int threads = root->peers[rank].threads;
-
-    if (r == NULL)
-        return;
-    if (r->rate == 0)
-        job->rated_threads += threads;
-    pmap__meter_add(&r->meter, busy, n);
-    job->rates -= r->rate;
-    r->rate = pmap__rate(threads, pmap__meter_mean(&r->meter));
-    job->rates += r->rate;
-}
-
-/* The ticket that a message answers; NULL and why not. *inside is for frame->error. */
-static struct pmap__ticket *read_answer(struct pmap__root *root, int from, const unsigned char *head, size_t head_size,
-                                        size_t size, struct pmap__frame *frame, struct pmap_error *inside,
-                                        struct pmap_error *error)
-{
-    if (pmap__frame_decode(head, head_size, frame, inside, error) != PMAP_OK)
-        return NULL;
-    struct pmap__ticket *ticket = pmap__ticket_find(&root->tickets, frame->ticket, from, frame->begin, frame->n);
-    bool result = frame->kind == PMAP__RESULT;
-    if (ticket && (result || frame->kind == PMAP__REFUSAL) && size == (result ? result_size(ticket->job, ticket->n) : 0))
-        return ticket;
-    pmap__error_set(error, PMAP_EMISMATCH, "pmap: rank %d sent an answer to nothing that it was asked", from);
-    return NULL;
-}
-
-static void *land(void *owner, int from, const unsigned char *head, size_t head_size, size_t size)
-{
-    struct pmap__root *root = owner;
-    struct pmap__frame frame;
-    struct pmap_error inside, error;
-    struct pmap__ticket *ticket = read_answer(root, from, head, head_size, size, &frame, &inside, &error);
-    return ticket ? ticket->job->results + result_size(ticket->job, ticket->begin) : NULL;
-}
-
-static void refused(struct pmap__job *job, const struct pmap__ticket *ticket, const struct pmap__frame *frame)
-{
-    struct pmap_error error = *frame->error;
-    if (error.status == PMAP_EINVAL)
-        snprintf(error.text, sizeof error.text, "pmap: %s (rank %d) does not know task %s: every rank must register it "
-                 "before pmap_create", error.host, ticket->rank, job->task->name);
-    fail_items(job, ticket->begin, ticket->n, &error);
-}
-
-static void arrived(void *owner, int from, const unsigned char *head, size_t head_size, void *body, size_t size)
-{
-    struct pmap__root *root = owner;
-    struct pmap__frame frame;
-    struct pmap_error inside, error;
-    (void)body;
-
-    struct pmap__ticket *ticket = read_answer(root, from, head, head_size, size, &frame, &inside, &error);
-    if (ticket == NULL) {
-        root->port->ops->abort(root->port, error.text);
-        return;
-    }
-    struct pmap__job *job = ticket->job;
-    if (frame.kind == PMAP__REFUSAL)
-        refused(job, ticket, &frame);
-    else if (frame.failed > 0)
-        pmap__failures_add(&job->failures, frame.error, frame.failed);
-    if (frame.kind == PMAP__RESULT)
-        measured(root, job, from, frame.busy, frame.n);
-    root->handled++;
-    root->moved += size;
-    ticket_answered(root, ticket);
-    ticket_settle(root, ticket);
-    while (offer(root, from))
-        ;
-}
-
-static void sent(void *owner, void *token)
-{
-    struct pmap__root *root = owner;
-    struct pmap__ticket *ticket = token;
-    ticket->sent = true;
-    ticket_settle(root, ticket);
-}
-
-/* ---- Notes to the loop ---- */
 
 static void tell(struct pmap__root *root, struct pmap__note *note)
 {
@@ -386,38 +41,250 @@ static void tell(struct pmap__root *root, struct pmap__note *note)
     pthread_mutex_unlock(&root->lock);
 }
 
+static void ring(struct pmap__root *root, atomic_bool *flag)
+{
+    pthread_mutex_lock(&root->lock);
+    atomic_store(flag, true);
+    pmap__bell_ring(root->loop.bell);
+    pthread_mutex_unlock(&root->lock);
+}
+
+/* ---- Jobs that end ---- */
+
+/* Out of the list of its tenant, whose pool may be gone after that. */
+static void leave_tenant(struct pmap__root *root, struct pmap__job *job)
+{
+    pthread_mutex_lock(&root->lock);
+    *(job->before ? &job->before->after : &job->tenant->jobs) = job->after;
+    if (job->after)
+        job->after->before = job->before;
+    pthread_mutex_unlock(&root->lock);
+}
+
+static void complete(struct pmap__root *root, struct pmap__job *job)
+{
+    struct pmap__tenant *tenant = job->tenant;
+
+    pmap__job_give_result(job);
+    pmap__job_call_back(job);
+    if (job->form.ended)
+        job->form.ended(job, job->form.owner);
+    leave_tenant(root, job);
+    bool watched = pmap__job_done(job);
+    atomic_fetch_sub(&root->pending, 1);
+    if (atomic_load(&root->closing))
+        pmap__bell_ring(root->loop.bell);
+    bool last = atomic_fetch_sub(&tenant->pending, 1) == 1; /* the last touch of the tenant */
+    if (watched || last)
+        pmap__wait_over();
+}
+
+void pmap__root_unlist(struct pmap__root *root, struct pmap__job *job)
+{
+    if (!job->place_in_line.waiting)
+        return;
+    pmap__line_remove(&root->open, &job->place_in_line);
+    root->offer_around = true; /* the next job may suit ranks that this one had no chunk for */
+}
+
+/* ---- Running again ---- */
+
+static void open_job(struct pmap__root *root, struct pmap__job *job);
+
+static void run_again(struct pmap__root *root, struct pmap__job *child)
+{
+    uint64_t delay = child->form.retry_delay;
+
+    if (delay == 0) {
+        open_job(root, child);
+        return;
+    }
+    child->due = pmap__now() + delay;
+    child->next = root->later;
+    root->later = child;
+}
+
+static void raise_child(struct pmap__root *root, struct pmap__job *job, size_t item, size_t n)
+{
+    struct pmap__job *child = pmap__job_again(job, item, n);
+
+    if (child == NULL) {
+        job->failures.forgot = true;
+        return;
+    }
+    child->root = root;
+    child->place = job->place;
+    child->all_threads = job->all_threads;
+    child->id = job->id;
+    child->work.finished = job->work.finished;
+    job->children++;
+    run_again(root, child);
+}
+
+/* Make a child of each item that failed in the first run, or of each block; what was not run has its verdict. */
+static void raise_children(struct pmap__root *root, struct pmap__job *job)
+{
+    job->children++; /* it must not end while we raise others */
+    pthread_mutex_lock(&job->failures.lock);
+    struct pmap__record *record = pmap__failures_take(&job->failures);
+    pthread_mutex_unlock(&job->failures.lock);
+    while (record) {
+        struct pmap__record *next = record->next;
+        size_t end = record->item + record->n, n = job->form.task->block && !job->fold ? record->n : 1;
+        bool wanted = record->status != PMAP_ECANCELLED && !atomic_load(&job->cancelled);
+        for (size_t item = record->item; item < end && wanted; item += n)
+            raise_child(root, job, item, n);
+        if (!wanted && job->fold)
+            pmap__failures_skipped(&job->last, record->n);
+        else if (!wanted)
+            pmap__failures_skip(&job->last, record->item, record->n);
+        pmap__record_free(record);
+        record = next;
+    }
+    job->children--;
+}
+
+static void final_failure(struct pmap__job *child)
+{
+    struct pmap__job *parent = child->parent;
+    struct pmap_error error;
+
+    if (child->failures.count == 0) {
+        if (child->fold)
+            pmap__failures_skipped(&parent->last, child->failures.cancelled);
+        else
+            pmap__failures_skip(&parent->last, child->base, child->work.n);
+        return;
+    }
+    pmap__failures_lowest(&child->failures, &error);
+    if (child->fold)
+        pmap__failures_count(&parent->last, &error, child->work.n);
+    else
+        pmap__failures_add(&parent->last, &error, child->work.n);
+}
+
+/* A second run is over: well, or to be tried once more, or given up. */
+static void child_done(struct pmap__root *root, struct pmap__job *child)
+{
+    struct pmap__job *parent = child->parent;
+    bool bad = child->failures.count || child->failures.cancelled;
+
+    free(child->ranks);
+    child->ranks = NULL;
+    if (bad && child->attempt <= child->form.retries && child->failures.count && !atomic_load(&parent->cancelled)) {
+        child->attempt++;
+        pmap__failures_clear(&child->failures);
+        pmap__work_init(&child->work);
+        child->rates = 0;
+        child->rated_threads = 0;
+        run_again(root, child);
+        return;
+    }
+    if (bad)
+        final_failure(child);
+    if (atomic_load(&parent->cancelled))
+        atomic_store(&root->cancels, true); /* with this failure there are too many */
+    parent->children--;
+    pmap__job_fini(child);
+    free(child);
+    pmap__root_settle(root, parent);
+}
+
+void pmap__root_settle(struct pmap__root *root, struct pmap__job *job)
+{
+    if (atomic_load(pmap__job_flag(job)))
+        pmap__job_skip_rest(job);
+    if (pmap__work_left(&job->work) > 0)
+        return;
+    if (job->form.retries && !job->parent)
+        raise_children(root, job);
+    if (job->away > 0)
+        return;
+    if (job->local && pmap__team_withdraw(root->team, &job->work))
+        job->local = false;
+    if (job->local || job->children > 0)
+        return;
+    pmap__root_unlist(root, job);
+    root->alive--;
+    if (job->parent)
+        child_done(root, job);
+    else
+        complete(root, job);
+}
+
+/* ---- Jobs that begin ---- */
+
+/* Does only the loop know how to end this job? */
+static bool needs_loop(const struct pmap__job *job)
+{
+    return job->form.callback || job->form.error_callback || job->parent || job->form.retries;
+}
+
+/* The team has left the work, on its last thread. */
 static void local_finished(struct pmap__work *work)
 {
     struct pmap__job *job = (struct pmap__job *)work;
-    tell(job->root, &job->local_done);
+
+    if (job->direct && !needs_loop(job))
+        complete(job->root, job);
+    else
+        tell(job->root, &job->local_done);
 }
 
-/* ---- The loop ---- */
+static bool make_ranks(struct pmap__root *root, struct pmap__job *job)
+{
+    if (job->place_in_line.single)
+        return true;
+    job->ranks = calloc((size_t)root->ranks, sizeof *job->ranks);
+    return job->ranks != NULL;
+}
+
+/* There is no memory to deal chunks of the job: the root's threads run it alone, if there are any. */
+static void go_without_ranks(struct pmap__root *root, struct pmap__job *job)
+{
+    struct pmap_error error;
+    size_t begin, end;
+
+    if (root->team || !pmap__work_take_rest(&job->work, &begin, &end))
+        return;
+    pmap__error_set(&error, PMAP_ENOMEM, "pmap: no memory for the state of %d ranks", root->ranks);
+    pmap__job_fail(job, begin, end - begin, &error);
+    pmap__root_settle(root, job);
+}
 
 static void open_job(struct pmap__root *root, struct pmap__job *job)
 {
-    struct pmap_error error;
-
     root->alive++;
-    if (root->port && job->work.n > 1) {
-        job->ranks = calloc((size_t)root->ranks, sizeof *job->ranks);
-        if (job->ranks == NULL) {
-            pmap__error_set(&error, PMAP_ENOMEM, "pmap: no memory for the state of %d ranks", root->ranks);
-            fail_items(job, 0, job->work.n, &error);
-            atomic_store(&job->work.next, job->work.n);
-            settle(root, job);
-            return;
-        }
-    }
-    job->next = NULL;
-    job->listed = true;
-    *root->open_last = job;
-    root->open_last = &job->next;
-    root->offer_around = true;
-    if (root->team) {
+    job->known = true;
+    if (root->team && job->parent) {
         job->local = true;
         pmap__team_add(root->team, &job->work);
     }
+    if (job->work.n == 0 || atomic_load(pmap__job_flag(job))) {
+        pmap__root_settle(root, job);
+    } else if (root->port && make_ranks(root, job)) {
+        pmap__line_add(&root->open, &job->place_in_line);
+        root->offer_around = true;
+    } else if (root->port) {
+        go_without_ranks(root, job);
+    }
+}
+
+/* ---- Notes to the loop ---- */
+
+static void read_note(struct pmap__root *root, struct pmap__job *job, enum pmap__news news)
+{
+    if (news == PMAP__SUBMITTED) {
+        open_job(root, job);
+        return;
+    }
+    if (job->direct) { /* it is the loop's from here on */
+        job->direct = false;
+        job->known = true;
+        root->alive++;
+    }
+    job->local = false;
+    pmap__root_settle(root, job);
 }
 
 static bool read_inbox(struct pmap__root *root)
@@ -434,65 +301,224 @@ static bool read_inbox(struct pmap__root *root)
         struct pmap__job *job = note->job;
         enum pmap__news news = note->news;
         note = note->next; /* the job, and the note in it, may be gone after this */
-        if (news == PMAP__LOCAL_DONE) {
-            job->local = false;
-            settle(root, job);
-        } else {
-            open_job(root, job);
-        }
+        read_note(root, job, news);
     }
     return true;
 }
 
-static bool say_bye(struct pmap__root *root)
+/* Those of a tenant that are cancelled and nobody else will complete: what the loop knows, and direct jobs that no thread has
+ * begun. Under the lock, so that none of them can be completed meanwhile by the team. */
+static struct pmap__job *find_cancelled(struct pmap__root *root, struct pmap__tenant *tenant, struct pmap__job *list)
 {
-    unsigned char head[PMAP__HEAD_MAX];
-    const struct pmap__refusals *refused = &root->port->refused;
-    struct pmap__frame frame = {.kind = PMAP__BYE, .refused = refused->n};
-    memcpy(frame.where, refused->where, sizeof refused->where);
-    size_t head_size = pmap__frame_encode(&frame, head);
+    for (struct pmap__job *job = tenant->jobs; job; job = job->after) {
+        if (!atomic_load(&job->cancelled))
+            continue;
+        if (job->direct ? !pmap__team_withdraw(root->team, &job->work) : !job->known)
+            continue; /* a thread is in it, or just leaving; or it is on its way to us, and we shall see then */
+        job->next = list;
+        list = job;
+    }
+    return list;
+}
 
-    for (int rank = 0; rank < root->ranks; rank++)
-        if (rank != root->port->rank &&
-            root->port->ops->send(root->port, rank, head, head_size, NULL, 0, NULL) != PMAP_OK)
-            return false;
+static void settle_cancelled(struct pmap__root *root, struct pmap__job *job)
+{
+    pmap__job_skip_rest(job);
+    if (job->direct) {
+        job->direct = false;
+        root->alive++;
+    } else if (!job->told) {
+        job->told = true;
+        pmap__deal_cancel(root, job);
+    }
+    pmap__root_settle(root, job);
+}
+
+/* Second runs of cancelled jobs that have not begun never will. */
+static void drop_later(struct pmap__root *root)
+{
+    struct pmap__job **at = &root->later, *dropped = NULL;
+
+    while (*at) {
+        struct pmap__job *child = *at;
+        if (!atomic_load(&child->parent->cancelled)) {
+            at = &child->next;
+            continue;
+        }
+        *at = child->next;
+        child->next = dropped;
+        dropped = child;
+    }
+    while (dropped) {
+        struct pmap__job *child = dropped;
+        dropped = child->next;
+        pmap__job_skip_rest(child);
+        child_done(root, child);
+    }
+}
+
+static bool handle_cancels(struct pmap__root *root)
+{
+    struct pmap__job *list = NULL;
+
+    if (!atomic_load_explicit(&root->cancels, memory_order_acquire))
+        return false;
+    pthread_mutex_lock(&root->lock);
+    atomic_store(&root->cancels, false);
+    for (struct pmap__tenant *tenant = root->tenants; tenant; tenant = tenant->next)
+        list = find_cancelled(root, tenant, list);
+    pthread_mutex_unlock(&root->lock);
+    while (list) {
+        struct pmap__job *job = list;
+        list = job->next;
+        settle_cancelled(root, job);
+    }
+    drop_later(root);
     return true;
 }
+
+/* Open what has become due; say when the next will be. */
+static bool wake_later(struct pmap__root *root)
+{
+    struct pmap__job **at = &root->later;
+    uint64_t now = root->later ? pmap__now() : 0;
+    bool happened = false;
+
+    root->loop.due = 0;
+    while (*at) {
+        struct pmap__job *child = *at;
+        if (child->due <= now) {
+            *at = child->next;
+            open_job(root, child);
+            happened = true;
+            continue;
+        }
+        if (root->loop.due == 0 || child->due < root->loop.due)
+            root->loop.due = child->due;
+        at = &child->next;
+    }
+    return happened;
+}
+
+/* ---- Sharing ---- */
+
+static void tell_of_share(struct pmap__root *root, enum pmap__frame_kind kind, uint64_t id, size_t size)
+{
+    struct pmap__frame frame = {.kind = kind, .id = id, .size = size};
+    if (root->port && !pmap__deal_tell(root, &frame))
+        root->port->ops->abort(root->port, "pmap: ranks could not be told of shared data");
+}
+
+static void share(struct pmap__root *root, struct pmap__sharing *s)
+{
+    int rank = root->port ? root->port->rank : 0;
+
+    tell_of_share(root, PMAP__SHARE, s->id, s->size);
+    s->status = pmap__shares_add(&root->shared, root->port, rank, s->id, s->data, s->size);
+    if (s->status == PMAP_OK) {
+        atomic_store(&((struct pmap__tenant *)(uintptr_t)s->tenant)->shares, true);
+        pmap__shares_find(&root->shared, NULL, s->id)->tenant = s->tenant;
+    }
+    if (s->status == PMAP_EMPI)
+        root->port->ops->abort(root->port, "pmap: data could not be shared");
+}
+
+/* What the tenant shares under this id, or all of it. */
+static void take_away(struct pmap__root *root, struct pmap__sharing *s)
+{
+    struct pmap__shared *shared;
+
+    s->status = s->id ? PMAP_EINVAL : PMAP_OK;
+    while ((shared = pmap__shares_find(&root->shared, s->tenant, s->id)) != NULL) {
+        tell_of_share(root, PMAP__UNSHARE, shared->id, shared->size);
+        pmap__shares_remove(&root->shared, root->port, shared->id);
+        s->status = PMAP_OK;
+    }
+}
+
+static bool handle_shares(struct pmap__root *root)
+{
+    if (!atomic_load_explicit(&root->shares, memory_order_acquire))
+        return false;
+    pthread_mutex_lock(&root->lock);
+    atomic_store(&root->shares, false);
+    struct pmap__sharing *s = root->sharing;
+    root->sharing = NULL;
+    root->sharing_last = &root->sharing;
+    pthread_mutex_unlock(&root->lock);
+    while (s) {
+        struct pmap__sharing *next = s->next;
+        if (s->remove)
+            take_away(root, s);
+        else
+            share(root, s);
+        atomic_store(&s->done, true);
+        pmap__wait_over();
+        s = next;
+    }
+    return true;
+}
+
+static bool is_shared(const void *argument)
+{
+    return atomic_load(&((const struct pmap__sharing *)argument)->done);
+}
+
+static enum pmap_status request(struct pmap__root *root, struct pmap__sharing *s)
+{
+    atomic_init(&s->done, false);
+    s->next = NULL;
+    pthread_mutex_lock(&root->lock);
+    *root->sharing_last = s;
+    root->sharing_last = &s->next;
+    pthread_mutex_unlock(&root->lock);
+    ring(root, &root->shares);
+    pmap__wait(is_shared, s, PMAP__FOR_EVER);
+    return s->status;
+}
+
+enum pmap_status pmap__tenant_share(struct pmap__tenant *tenant, uint64_t id, const void *data, size_t size,
+                                    struct pmap_error *error)
+{
+    struct pmap__sharing s = {.tenant = tenant, .id = id, .data = data, .size = size};
+    if (request(tenant->root, &s) == PMAP_OK)
+        return PMAP_OK;
+    return pmap__error_set(error, s.status, "pmap_share: no memory for %zu bytes on some node", size);
+}
+
+enum pmap_status pmap__tenant_unshare(struct pmap__tenant *tenant, uint64_t id, struct pmap_error *error)
+{
+    struct pmap__sharing s = {.remove = true, .tenant = tenant, .id = id};
+    if (request(tenant->root, &s) == PMAP_OK)
+        return PMAP_OK;
+    return pmap__error_set(error, s.status, "pmap_unshare: the pool has no shared data with this handle");
+}
+
+/* ---- The loop ---- */
 
 /* Everything is done and the pool shall end: tell the ranks, and let go of the port once they have been told. */
 static void close_up(struct pmap__root *root)
 {
     if (root->port && !root->said_bye) {
+        struct pmap__frame frame = {.kind = PMAP__BYE, .met = root->port->met};
         root->said_bye = true;
-        if (!say_bye(root))
+        if (!pmap__deal_tell(root, &frame))
             root->port->ops->abort(root->port, "pmap: the end of the pool could not be sent");
     }
     if (root->port && root->port->ops->active(root->port))
         return;
+    pmap__shares_clear(&root->shared, root->port);
     if (root->port)
-        root->port->ops->close(root->port, &(struct pmap__refusals){0});
+        root->port->ops->close(root->port, &(struct pmap__meetings){0});
     root->port = NULL;
     root->loop.finished = true;
-}
-
-static bool poll_port(struct pmap__root *root)
-{
-    static const struct pmap__receiver callbacks = {.land = land, .arrived = arrived, .sent = sent};
-    struct pmap__receiver receiver = callbacks;
-    int events = 0;
-
-    receiver.owner = root;
-    enum pmap_status status = root->port->ops->poll(root->port, &receiver, &events);
-    if (status != PMAP_OK)
-        root->port->ops->abort(root->port, "pmap: the root could not receive");
-    return events > 0;
 }
 
 /* The cost of a message, to know when the root saturates. Copying large bodies does not count: larger chunks would
  * not make it less. */
 static void measure_service(struct pmap__root *root, uint64_t since)
 {
-    if (root->handled && root->moved / root->handled < 65536) {
+    if (since && root->handled && root->moved / root->handled < 65536) {
         uint64_t each = (pmap__now() - since) / root->handled;
         root->service_ns = (3 * root->service_ns + each) / 4;
     }
@@ -506,7 +532,7 @@ static uint64_t how_long_to_nap(struct pmap__root *root)
     if (root->alive == 0)
         return 0;
     if (root->chunks_away == 0)
-        return PMAP__NAP_MAX;
+        return root->offer_around ? PMAP__NAP_MIN : PMAP__NAP_MAX;
     uint64_t nap = root->supplied_ns / 2;
     if (nap < ATTENTIVE)
         return root->team && pmap__team_busy(root->team) ? PMAP__NAP_MIN : 0;
@@ -516,43 +542,89 @@ static uint64_t how_long_to_nap(struct pmap__root *root)
 static bool step(struct pmap__loop *loop)
 {
     struct pmap__root *root = (struct pmap__root *)loop; /* its first member */
-    uint64_t since = root->port ? pmap__now() : 0;
+    bool timed = root->port && root->steps++ % 8 == 0; /* a sample is enough: reading the clock costs as much as a message */
+    uint64_t since = timed ? pmap__now() : 0;
     bool happened = read_inbox(root);
 
+    happened |= handle_cancels(root);
+    happened |= handle_shares(root);
     if (root->port)
-        happened |= poll_port(root);
-    first_open(root);
+        happened |= pmap__deal_poll(root);
+    happened |= wake_later(root);
+    pmap__deal_clean(root);
     if (root->offer_around)
-        offer_around(root);
+        pmap__deal_around(root);
     measure_service(root, since);
     loop->nap = how_long_to_nap(root);
-    if (root->alive == 0 && atomic_load(&root->closing) && !atomic_load(&root->mail))
+    if (atomic_load(&root->closing) && atomic_load(&root->pending) == 0 && !atomic_load(&root->mail))
         close_up(root);
     return happened;
 }
 
 /* ---- For the callers ---- */
 
-enum pmap_status pmap__root_submit(struct pmap__root *root, struct pmap__job *job, struct pmap_error *error)
+enum pmap_status pmap__root_admits(const struct pmap__root *root, struct pmap_error *error)
 {
-    if (root->caller_steps && !pthread_equal(root->creator, pthread_self()))
-        return pmap__error_set(error, PMAP_EINVAL,
-                               "pmap: this thread may not use the pool: the program initialised MPI below "
-                               "MPI_THREAD_MULTIPLE, so only the thread that created the pool may");
+    if (!root->caller_steps || pthread_equal(root->creator, pthread_self()))
+        return PMAP_OK;
+    return pmap__error_set(error, PMAP_EINVAL,
+                           "pmap: this thread may not use the pool: the program initialised MPI below "
+                           "MPI_THREAD_MULTIPLE, so only the thread that created the pool may");
+}
+
+static bool join_tenant(struct pmap__tenant *tenant, struct pmap__job *job)
+{
+    struct pmap__root *root = tenant->root;
+
+    pthread_mutex_lock(&root->lock);
+    bool open = tenant->state == PMAP__OPEN || (tenant->state == PMAP__CLOSED && job->form.late);
+    if (open) {
+        job->before = NULL;
+        job->after = tenant->jobs;
+        if (job->after)
+            job->after->before = job;
+        tenant->jobs = job;
+        atomic_fetch_add(&tenant->pending, 1);
+        atomic_fetch_add(&root->pending, 1);
+    }
+    pthread_mutex_unlock(&root->lock);
+    return open;
+}
+
+enum pmap_status pmap__tenant_submit(struct pmap__tenant *tenant, struct pmap__job *job, struct pmap_error *error)
+{
+    struct pmap__root *root = tenant->root;
+
     job->root = root;
-    job->place = &root->place;
+    job->tenant = tenant;
+    job->place = root->place;
+    job->own_fold.place = root->place;
+    job->own_fold.verdict = pmap__job_verdict(job);
     job->all_threads = root->all_threads;
+    job->id = atomic_fetch_add(&root->last_id, 1) + 1;
     job->work.finished = local_finished;
-    tell(root, &job->submitted);
+    job->direct = root->team && job->work.n > 0 && (root->port == NULL || job->place_in_line.single);
+    if (!join_tenant(tenant, job))
+        return pmap__error_set(error, PMAP_ECLOSED, "%s: the pool is closed", job->form.call);
+    if (root->port == NULL && job->direct) {
+        pmap__team_add(root->team, &job->work);
+    } else if (!job->direct || !pmap__team_offer(root->team, &job->work)) {
+        pthread_mutex_lock(&root->lock);
+        job->direct = false;
+        pthread_mutex_unlock(&root->lock);
+        bool local = root->team && job->work.n > 0;
+        job->local = local;
+        tell(root, &job->submitted); /* first: the loop must have opened it before it hears that the team has left it */
+        if (local)
+            pmap__team_add(root->team, &job->work);
+    }
     return PMAP_OK;
 }
 
-void pmap__root_wait(struct pmap__root *root, struct pmap__job *job)
+void pmap__root_cancel(struct pmap__root *root, struct pmap__job *job)
 {
-    if (root->caller_steps)
-        pmap__loop_run(&root->loop, &job->done);
-    /* The bell is the last thing that the loop touches of a job. */
-    pmap__bell_wait(&job->bell, PMAP__FOR_EVER);
+    atomic_store(&job->cancelled, true);
+    ring(root, &root->cancels);
 }
 
 int pmap__root_ranks(const struct pmap__root *root)
@@ -565,13 +637,42 @@ int pmap__root_threads(const struct pmap__root *root)
     return root->all_threads;
 }
 
+int pmap__root_own_threads(const struct pmap__root *root)
+{
+    return root->own_threads;
+}
+
+int pmap__root_asked_threads(const struct pmap__root *root)
+{
+    return root->asked;
+}
+
+const struct pmap__place *pmap__root_place(const struct pmap__root *root)
+{
+    return root->place;
+}
+
 /* ---- Life ---- */
 
-static void close_soon(struct pmap__loop *loop)
+static void cancel_all(struct pmap__tenant *tenant)
+{
+    for (struct pmap__job *job = tenant->jobs; job; job = job->after)
+        atomic_store(&job->cancelled, true);
+}
+
+/* The process exits: what is not done never will be. */
+static void abandon(struct pmap__loop *loop)
 {
     struct pmap__root *root = (struct pmap__root *)loop;
+
+    pthread_mutex_lock(&root->lock);
+    for (struct pmap__tenant *tenant = root->tenants; tenant; tenant = tenant->next) {
+        tenant->state = PMAP__TERMINATED;
+        cancel_all(tenant);
+    }
+    pthread_mutex_unlock(&root->lock);
     atomic_store(&root->closing, true);
-    pmap__bell_ring(loop->bell);
+    ring(root, &root->cancels);
 }
 
 void pmap__root_discard(struct pmap__root *root)
@@ -579,7 +680,7 @@ void pmap__root_discard(struct pmap__root *root)
     if (root == NULL)
         return;
     if (root->caller_steps)
-        pmap__bell_fini(&root->own_bell);
+        pmap__caller_remove(&root->loop);
     else
         pmap__progress_release();
     pmap__tickets_fini(&root->tickets);
@@ -594,24 +695,25 @@ enum pmap_status pmap__root_create(const struct pmap__root_parts *parts, struct 
 
     if (r == NULL)
         return PMAP_ENOMEM;
-    r->loop = (struct pmap__loop){.step = step, .abandon = close_soon, .polls = parts->port != NULL};
+    r->loop = (struct pmap__loop){.step = step, .abandon = abandon, .polls = parts->port != NULL};
     r->port = parts->port;
     r->team = parts->team;
     r->place = parts->place;
     r->caller_steps = parts->caller_steps;
+    r->asked = parts->asked;
     r->closed = parts->closed;
     r->argument = parts->argument;
     r->creator = pthread_self();
     r->inbox_last = &r->inbox;
-    r->open_last = &r->open;
+    r->sharing_last = &r->sharing;
     r->service_ns = 2 * PMAP__US; /* until measured: what a message costs on a common machine */
     r->ranks = r->port ? r->port->size : 1;
     r->peers = calloc((size_t)r->ranks, sizeof *r->peers);
     if (r->peers == NULL)
         goto fail;
-    if (r->caller_steps ? !pmap__bell_init(&r->own_bell) : pmap__progress_hold() != PMAP_OK)
-        goto fail;
     pthread_mutex_init(&r->lock, NULL); /* glibc's cannot fail */
+    if ((r->caller_steps ? pmap__caller_add(&r->loop) : pmap__progress_hold()) != PMAP_OK)
+        goto fail;
     *root = r;
     return PMAP_OK;
 fail:
@@ -629,25 +731,100 @@ void pmap__root_start(struct pmap__root *root, const int threads[])
             root->peers[rank].threads = threads[rank];
             root->all_threads += threads[rank];
         }
-    if (root->caller_steps)
-        root->loop.bell = &root->own_bell;
-    else
+    if (root->port)
+        root->port->owner = root;
+    if (!root->caller_steps)
         pmap__progress_add(&root->loop);
 }
 
-void pmap__root_destroy(struct pmap__root *root)
+static bool is_finished(const void *loop)
+{
+    return ((const struct pmap__loop *)loop)->finished;
+}
+
+static void root_destroy(struct pmap__root *root)
 {
     struct pmap__team *team = root->team;
     void (*closed)(void *) = root->closed;
     void *argument = root->argument;
 
-    close_soon(&root->loop);
+    ring(root, &root->closing);
     if (root->caller_steps)
-        pmap__loop_run(&root->loop, NULL);
+        pmap__caller_run(is_finished, &root->loop, PMAP__FOR_EVER);
     else
         pmap__progress_join(&root->loop);
     pmap__team_destroy(team); /* its threads may just be ringing for the last time */
     pmap__root_discard(root);
     if (closed)
         closed(argument);
+}
+
+/* ---- Tenants ---- */
+
+void pmap__tenant_enter(struct pmap__tenant *tenant, struct pmap__root *root)
+{
+    *tenant = (struct pmap__tenant){.root = root, .state = PMAP__OPEN};
+    atomic_init(&tenant->pending, 0);
+    atomic_init(&tenant->shares, false);
+    pthread_mutex_lock(&root->lock);
+    tenant->next = root->tenants;
+    root->tenants = tenant;
+    pthread_mutex_unlock(&root->lock);
+}
+
+static void set_state(struct pmap__tenant *tenant, enum pmap__tenancy state)
+{
+    pthread_mutex_lock(&tenant->root->lock);
+    if (state > tenant->state)
+        tenant->state = state;
+    if (state == PMAP__TERMINATED)
+        cancel_all(tenant);
+    pthread_mutex_unlock(&tenant->root->lock);
+}
+
+void pmap__tenant_close(struct pmap__tenant *tenant)
+{
+    set_state(tenant, PMAP__CLOSED);
+}
+
+void pmap__tenant_terminate(struct pmap__tenant *tenant)
+{
+    set_state(tenant, PMAP__TERMINATED);
+    ring(tenant->root, &tenant->root->cancels);
+}
+
+enum pmap__tenancy pmap__tenant_state(struct pmap__tenant *tenant)
+{
+    pthread_mutex_lock(&tenant->root->lock);
+    enum pmap__tenancy state = tenant->state;
+    pthread_mutex_unlock(&tenant->root->lock);
+    return state;
+}
+
+static bool is_empty(const void *tenant)
+{
+    return atomic_load(&((const struct pmap__tenant *)tenant)->pending) == 0;
+}
+
+void pmap__tenant_join(struct pmap__tenant *tenant)
+{
+    pmap__wait(is_empty, tenant, PMAP__FOR_EVER);
+}
+
+void pmap__tenant_leave(struct pmap__tenant *tenant)
+{
+    struct pmap__root *root = tenant->root;
+    struct pmap__sharing all = {.remove = true, .tenant = tenant};
+
+    if (atomic_load(&tenant->shares))
+        request(root, &all);
+    pthread_mutex_lock(&root->lock);
+    struct pmap__tenant **at = &root->tenants;
+    while (*at != tenant)
+        at = &(*at)->next;
+    *at = tenant->next;
+    bool last = root->tenants == NULL;
+    pthread_mutex_unlock(&root->lock);
+    if (last)
+        root_destroy(root);
 }

@@ -12,13 +12,14 @@
 
 struct pmap__root;
 
-/* What a root is made of. From pmap__root_start on it all belongs to the root. */
+/* What a root is made of. From pmap__root_start on it all belongs to the root, the crew and its initarg included. */
 struct pmap__root_parts {
     struct pmap__port *port; /* NULL: there are no other ranks */
     struct pmap__team *team; /* NULL: the root runs no items, the other ranks do */
-    struct pmap__place place;
-    bool caller_steps;       /* no thread of ours may use the port: its loop runs inside pmap__root_wait */
-    void (*closed)(void *);  /* called at the very end of pmap__root_destroy, with argument; may be NULL */
+    const struct pmap__place *place; /* lives as long as the root */
+    int asked;               /* threads of the root that were asked for; OpenMP may have given fewer */
+    bool caller_steps;       /* no thread of ours may use the port: its loop runs while the caller waits */
+    void (*closed)(void *);  /* called at the very end of the root, with argument; may be NULL */
     void *argument;
 };
 
@@ -32,15 +33,53 @@ void pmap__root_start(struct pmap__root *root, const int threads[]);
 /* Free a root that has not begun, not its parts. NULL is fine. */
 void pmap__root_discard(struct pmap__root *root);
 
-/* Ends the pool on all ranks: waits for all jobs, says goodbye to the ranks, closes the port, ends the team. */
-void pmap__root_destroy(struct pmap__root *root);
-
-/* Start a job; wait for it. Any thread, unless the caller steps: then only the thread that created the root, and
- * submit says PMAP_EINVAL on another. */
-enum pmap_status pmap__root_submit(struct pmap__root *root, struct pmap__job *job, struct pmap_error *error);
-void pmap__root_wait(struct pmap__root *root, struct pmap__job *job);
-
 int pmap__root_ranks(const struct pmap__root *root);
 int pmap__root_threads(const struct pmap__root *root);
+int pmap__root_own_threads(const struct pmap__root *root);
+int pmap__root_asked_threads(const struct pmap__root *root);
+const struct pmap__place *pmap__root_place(const struct pmap__root *root);
+
+/* May the calling thread use the pool? Else PMAP_EINVAL and why. */
+enum pmap_status pmap__root_admits(const struct pmap__root *root, struct pmap_error *error);
+
+/* ---- Tenants ----
+ *
+ * A pool is a tenant of a root: several pools over the same ranks have the same root, whose loop and threads serve them
+ * all. Calls on one tenant after pmap__tenant_leave are not allowed, other calls are on any thread. */
+
+struct pmap__tenant {
+    struct pmap__root *root;
+    enum pmap__tenancy { PMAP__OPEN, PMAP__CLOSED, PMAP__TERMINATED } state;
+    struct pmap__job *jobs; /* that are not done; these are under the root's lock */
+    atomic_size_t pending;  /* how many */
+    atomic_bool shares;     /* it has shared data at some time */
+    struct pmap__tenant *next; /* of the root's; under its lock, too */
+};
+
+void pmap__tenant_enter(struct pmap__tenant *tenant, struct pmap__root *root);
+
+/* Take no more jobs; cancel those that there are; wait until there are none. */
+void pmap__tenant_close(struct pmap__tenant *tenant);
+void pmap__tenant_terminate(struct pmap__tenant *tenant);
+void pmap__tenant_join(struct pmap__tenant *tenant);
+enum pmap__tenancy pmap__tenant_state(struct pmap__tenant *tenant);
+
+/* Leave the root; its last tenant ends the pool on all ranks: says goodbye to them, closes the port, ends the team. The
+ * tenant has been joined. */
+void pmap__tenant_leave(struct pmap__tenant *tenant);
+
+/* Start a job. PMAP_OK; PMAP_ECLOSED, with a text. */
+enum pmap_status pmap__tenant_submit(struct pmap__tenant *tenant, struct pmap__job *job, struct pmap_error *error);
+
+/* Begin nothing more of it. It is not done, or the root lives still. */
+void pmap__root_cancel(struct pmap__root *root, struct pmap__job *job);
+
+/* ---- Shared data ---- */
+
+/* Bring size bytes to all nodes under this id; take them away again, which tenant_leave does with what is left. They wait.
+ * PMAP_OK; PMAP_ENOMEM; PMAP_EINVAL: the tenant has no such data. */
+enum pmap_status pmap__tenant_share(struct pmap__tenant *tenant, uint64_t id, const void *data, size_t size,
+                                    struct pmap_error *error);
+enum pmap_status pmap__tenant_unshare(struct pmap__tenant *tenant, uint64_t id, struct pmap_error *error);
 
 #endif

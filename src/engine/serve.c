@@ -3,22 +3,27 @@
  *
  * A chunk on a rank that serves goes through these hands: its items land in a buffer of its own (the loop); the team
  * gets it as a work (the loop adds it); threads run it into a second buffer; the last thread to leave puts it into the
- * list of finished chunks and rings; the loop sends the results from the buffer; when they are sent the chunk, buffers
+ * list of finished chunks and rings; the loop sends the results from the buffer, after the records of what failed if
+ * the root wants them; when they are sent the chunk, buffers
  * and all, is ready for another. So each buffer has one owner at a time, and there are never more chunks than the root
- * lets this rank hold.
+ * lets this rank hold. A CANCEL marks the chunks of its job, whoever has them.
  *
  * A rank with one thread lends it to its team: the loop runs a grain, looks for messages, runs the next. Two threads
  * would fight for the one CPU that such a rank usually has. With more threads the loop has its own and sleeps while
- * they compute.
+ * they compute. On the lent thread a task that asks pmap_cancelled() has the loop's messages handled meanwhile.
  */
 #include "engine/serve.h"
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/memory.h"
+#include "engine/fold.h"
+#include "engine/pack.h"
 #include "engine/registry.h"
+#include "engine/share.h"
 #include "wire/frame.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,10 +35,27 @@ struct chunk {
     struct pmap__work work;
     struct pmap__server *server;
     const struct pmap_task *task;
-    struct pmap__frame frame; /* as it came */
-    struct pmap__buffer args, results;
+    struct pmap__frame frame; /* as it came; without its lines, of which it has none */
+    struct pmap__buffer body, results; /* what came, and an element for each result */
+    size_t body_size;
+    struct pmap__buffer array; /* of bytes: a struct pmap_bytes for each item */
+    const void *items;         /* elements, in body or array */
+    const size_t *names;       /* in body; NULL: neighbours */
+    struct pmap__fold fold;    /* of a reduction */
     struct pmap__failures failures;
-    struct chunk *next; /* in one of the server's lists, or none */
+    atomic_bool cancelled;
+    void *packed;              /* what is sent, if it had to be packed, */
+    void *records;             /* and in front of it */
+    int unsent;                /* of these two messages */
+    struct chunk *before, *after; /* in the server's list of those that it holds */
+    struct chunk *next;           /* in another of the server's lists, or none */
+};
+
+/* A collective call that the root has begun. */
+struct sharing {
+    bool remove;
+    uint64_t id, size;
+    struct sharing *next;
 };
 
 struct pmap__server {
@@ -42,13 +64,15 @@ struct pmap__server {
     struct pmap__bell bell;
     struct pmap__port *port;
     struct pmap__team *team;
-    struct pmap__place place;
+    const struct pmap__place *place;
     int root;
+    struct chunk *held;     /* chunks in anybody's hands */
     struct chunk *landing;  /* whose items are on their way */
     struct chunk *spare;    /* ready for use */
-    size_t held;            /* chunks in anybody's hands */
+    struct sharing *sharing, **sharing_last; /* to be joined, in the root's order */
+    struct pmap__shares shared;
     bool bye;
-    struct pmap__refusals refused; /* what the goodbye said */
+    struct pmap__meetings met; /* what the goodbye said */
     const struct pmap_task *last_task; /* of the last chunk: the next is likely the same */
 
     _Atomic(struct chunk *) finished; /* a stack: any thread of the team adds, the loop takes all */
@@ -58,7 +82,7 @@ struct pmap__server {
 static void fail(struct pmap__server *server, const char *what)
 {
     char text[600];
-    snprintf(text, sizeof text, "pmap: %s (rank %d): %s", server->place.host, server->place.rank, what);
+    snprintf(text, sizeof text, "pmap: %s (rank %d): %s", server->place->host, server->place->rank, what);
     server->port->ops->abort(server->port, text);
 }
 
@@ -74,45 +98,85 @@ static struct chunk *chunk_take(struct pmap__server *server)
         chunk = calloc(1, sizeof *chunk);
         if (chunk == NULL)
             return NULL;
-        if (!pmap__failures_init(&chunk->failures)) {
-            free(chunk);
-            return NULL;
-        }
+        pmap__failures_init(&chunk->failures); /* glibc's mutexes cannot fail */
         chunk->server = server;
     }
-    chunk->failures.count = 0;
-    server->held++;
+    chunk->names = NULL;
+    chunk->work.place.waiting = false;
+    chunk->fold.op = NULL;
+    atomic_init(&chunk->cancelled, false);
+    chunk->before = NULL;
+    chunk->after = server->held;
+    if (chunk->after)
+        chunk->after->before = chunk;
+    server->held = chunk;
     return chunk;
 }
 
+/* Results that have not been given away are freed: a task of bytes made them. */
 static void chunk_give(struct chunk *chunk)
 {
     struct pmap__server *server = chunk->server;
-    server->held--;
+
+    if (chunk->task->bytes && chunk->results.bytes)
+        pmap_bytes_free(chunk->results.bytes, (size_t)chunk->frame.n);
+    if (chunk->fold.op)
+        pmap__fold_fini(&chunk->fold);
+    free(chunk->packed);
+    free(chunk->records);
+    chunk->packed = chunk->records = NULL;
+    pmap__failures_clear(&chunk->failures);
+    *(chunk->before ? &chunk->before->after : &server->held) = chunk->after;
+    if (chunk->after)
+        chunk->after->before = chunk->before;
     chunk->next = server->spare;
     server->spare = chunk;
 }
 
 static void chunk_destroy(struct chunk *chunk)
 {
-    pmap__buffer_fini(&chunk->args);
+    pmap__buffer_fini(&chunk->body);
     pmap__buffer_fini(&chunk->results);
+    pmap__buffer_fini(&chunk->array);
     pmap__failures_fini(&chunk->failures);
     free(chunk);
+}
+
+static struct pmap__run run_of(struct chunk *chunk, int thread)
+{
+    return (struct pmap__run){.task = chunk->task, .place = chunk->server->place, .thread = thread,
+                              .failures = &chunk->failures, .cancelled = &chunk->cancelled, .seed = chunk->frame.seed,
+                              .args = chunk->items, .results = chunk->results.bytes, .base = (size_t)chunk->frame.begin,
+                              .names = chunk->names};
+}
+
+/* A thread finds the chunk cancelled: it takes all that nobody has begun. */
+static void skip_rest(struct chunk *chunk, struct pmap__run *run)
+{
+    size_t begin, end;
+
+    if (!pmap__work_take_rest(&chunk->work, &begin, &end))
+        return;
+    if (chunk->fold.op)
+        pmap__failures_skipped(&chunk->failures, end - begin);
+    else
+        pmap__run_skip(run, begin, end);
 }
 
 static void run(struct pmap__work *work, struct pmap__turn *turn)
 {
     struct chunk *chunk = (struct chunk *)work; /* its first member */
-    const struct pmap__frame *f = &chunk->frame;
-    struct pmap__run run;
+    struct pmap__run run = run_of(chunk, turn->thread);
 
-    pmap__run_begin(&run, chunk->task, &chunk->server->place, turn->thread, &chunk->failures);
-    while (pmap__turn_next(turn))
-        pmap__run_items(&run, turn->end - turn->begin,
-                        pmap__element(chunk->args.bytes, turn->begin, (size_t)f->args_size),
-                        pmap__element_mutable(chunk->results.bytes, turn->begin, (size_t)f->result_size),
-                        (size_t)f->begin + turn->begin);
+    pmap__run_begin(&run);
+    while (pmap__turn_next(turn)) {
+        if (chunk->fold.op)
+            pmap__fold_span(&chunk->fold, &run, turn->begin, turn->end);
+        else
+            pmap__run_span(&run, turn->begin, turn->end);
+        if (atomic_load_explicit(&chunk->cancelled, memory_order_relaxed))
+            skip_rest(chunk, &run);
+    }
     pmap__run_end(&run);
 }
 
@@ -139,15 +203,109 @@ static void send_frame(struct pmap__server *server, const struct pmap__frame *fr
         fail(server, "an answer could not be sent");
 }
 
+static bool failed(const struct chunk *chunk)
+{
+    return chunk->failures.count || chunk->failures.cancelled;
+}
+
+/* The records of all failures, side by side; NULL if memory is short. */
+static void *encode_records(const struct pmap__record *records, uint64_t *n, size_t *size)
+{
+    size_t room = 0, at = 0;
+    unsigned char *bytes = NULL;
+
+    *n = 0;
+    for (const struct pmap__record *r = records; r; r = r->next)
+        room += r->error ? PMAP__HEAD_MAX : 64;
+    room += PMAP__HEAD_MAX; /* the last is written with room to spare */
+    bytes = malloc(room);
+    for (const struct pmap__record *r = records; r && bytes; r = r->next, ++*n)
+        at += pmap__entry_encode(&(struct pmap__entry){r->item, r->n, r->status}, r->error, bytes + at);
+    *size = at;
+    return bytes;
+}
+
+/* Of a reduction nothing is sent unless every leaf is well: so none of them is. */
+static void record_all_leaves(struct chunk *chunk)
+{
+    const struct pmap__frame *f = &chunk->frame;
+    enum pmap_status status = chunk->failures.count ? PMAP_EFAILED : PMAP_ECANCELLED;
+    uint64_t count = chunk->failures.count, cancelled = chunk->failures.cancelled;
+    struct pmap_error lowest;
+
+    if (count)
+        pmap__failures_lowest(&chunk->failures, &lowest);
+    pmap__failures_clear(&chunk->failures);
+    for (uint64_t i = 0; i < f->n; i++)
+        pmap__failures_record(&chunk->failures, (size_t)(f->begin + i), 1, status, NULL);
+    if (count)
+        pmap__failures_count(&chunk->failures, &lowest, count);
+    if (cancelled)
+        pmap__failures_skipped(&chunk->failures, cancelled);
+}
+
+/* True if there are records, and they are on their way. */
+static bool send_records(struct chunk *chunk, uint64_t *n)
+{
+    const struct pmap__frame *f = &chunk->frame;
+    size_t size;
+
+    *n = 0;
+    if (chunk->fold.op && failed(chunk) && chunk->failures.keep != PMAP__KEEP_NOTHING)
+        record_all_leaves(chunk);
+    if (chunk->failures.records == NULL && !chunk->failures.forgot)
+        return false;
+    chunk->records = encode_records(chunk->failures.records, n, &size);
+    if (chunk->records == NULL || chunk->failures.forgot) {
+        fail(chunk->server, "no memory to note which items failed");
+        return false;
+    }
+    struct pmap__frame records = {.kind = PMAP__RECORDS, .ticket = f->ticket, .begin = f->begin, .n = f->n, .records = *n};
+    send_frame(chunk->server, &records, chunk->records, size, chunk);
+    return true;
+}
+
+/* The body of the results; PMAP_ENOMEM. */
+static enum pmap_status find_body(struct chunk *chunk, const void **body, size_t *size)
+{
+    const struct pmap__frame *f = &chunk->frame;
+    struct pmap__pick pick = {.array = chunk->results.bytes, .element = (size_t)f->result_size, .bytes = chunk->task->bytes,
+                              .n = (size_t)f->n};
+
+    if (chunk->fold.op == NULL)
+        return pmap__pack(&pick, false, body, size, &chunk->packed);
+    struct pmap__node nodes[PMAP__FOLD_NODES];
+    size_t begin = (size_t)f->begin, end = begin + (size_t)f->n;
+    *size = failed(chunk) ? 0 : pmap__fold_nodes(&chunk->fold, begin, end, nodes) * chunk->fold.op->size;
+    *body = chunk->packed = malloc(*size ? *size : 1);
+    if (chunk->packed && *size)
+        pmap__fold_export(&chunk->fold, begin, end, chunk->packed);
+    return chunk->packed ? PMAP_OK : PMAP_ENOMEM;
+}
+
+static void send_refusal(struct pmap__server *server, const struct pmap__frame *f, enum pmap_status status);
+
 static void send_result(struct chunk *chunk)
 {
     const struct pmap__frame *f = &chunk->frame;
     struct pmap__frame answer = {.kind = PMAP__RESULT, .ticket = f->ticket, .begin = f->begin, .n = f->n,
-                                 .busy = atomic_load(&chunk->work.busy), .failed = chunk->failures.count};
+                                 .busy = atomic_load(&chunk->work.busy), .failed = chunk->failures.count,
+                                 .skipped = chunk->failures.cancelled};
+    struct pmap_error lowest;
+    const void *body;
+    size_t size;
 
-    if (chunk->failures.count)
-        answer.error = &chunk->failures.lowest;
-    send_frame(chunk->server, &answer, chunk->results.bytes, (size_t)(f->n * f->result_size), chunk);
+    if (find_body(chunk, &body, &size) != PMAP_OK) {
+        send_refusal(chunk->server, f, PMAP_ENOMEM);
+        chunk_give(chunk);
+        return;
+    }
+    chunk->unsent = 1 + send_records(chunk, &answer.records);
+    if (chunk->failures.count) {
+        pmap__failures_lowest(&chunk->failures, &lowest);
+        answer.error = &lowest;
+    }
+    send_frame(chunk->server, &answer, body, size, chunk);
 }
 
 static void send_refusal(struct pmap__server *server, const struct pmap__frame *f, enum pmap_status status)
@@ -157,12 +315,12 @@ static void send_refusal(struct pmap__server *server, const struct pmap__frame *
     if (status == PMAP_ENOMEM)
         pmap__error_set(&error, status, "pmap: no memory for %zu items of %zu bytes and their results of %zu "
                         "bytes on %s (rank %d)", (size_t)f->n, (size_t)f->args_size, (size_t)f->result_size,
-                        server->place.host, server->place.rank);
+                        server->place->host, server->place->rank);
     else
-        pmap__error_set(&error, status, "pmap: no such task on rank %d", server->place.rank);
+        pmap__error_set(&error, status, "pmap: no such task on rank %d", server->place->rank);
     error.item = (size_t)f->begin;
-    error.rank = server->place.rank;
-    memcpy(error.host, server->place.host, sizeof error.host);
+    error.rank = server->place->rank;
+    memcpy(error.host, server->place->host, sizeof error.host);
     send_frame(server, &answer, NULL, 0, NULL);
 }
 
@@ -189,33 +347,83 @@ static const struct pmap_task *task_of(struct pmap__server *server, const struct
     return task && task->args_size == f->args_size && task->result_size == f->result_size ? task : NULL;
 }
 
+/* Bytes of the items of a chunk; 0 with bytes and names, where the body alone knows. */
+static size_t items_size(const struct pmap__frame *f)
+{
+    uint64_t n = f->n;
+    if (f->op) {
+        uint64_t left = f->total - f->begin * f->leaf;
+        n = left / f->leaf < f->n ? left : f->n * f->leaf;
+    }
+    return (size_t)(n * f->args_size);
+}
+
 /* A chunk with room for its items and results; NULL and why not. */
-static struct chunk *prepare(struct pmap__server *server, const struct pmap__frame *f, enum pmap_status *why)
+static struct chunk *prepare(struct pmap__server *server, const struct pmap__frame *f, size_t size, enum pmap_status *why)
 {
     const struct pmap_task *task = task_of(server, f);
-    struct chunk *chunk = task ? chunk_take(server) : NULL;
+    const struct pmap_op *op = f->op ? pmap__op_find(f->op) : NULL;
+    bool known = task && (f->op == 0 || (op && op->size == f->result_size));
+    struct chunk *chunk = known ? chunk_take(server) : NULL;
+    size_t results = f->op ? 0 : (size_t)(f->n * f->result_size);
 
-    *why = task ? PMAP_ENOMEM : PMAP_EINVAL;
+    *why = known ? PMAP_ENOMEM : PMAP_EINVAL;
     if (chunk == NULL)
         return NULL;
     chunk->task = task;
-    chunk->frame = *f;
-    if (!pmap__buffer_reserve(&chunk->args, (size_t)(f->n * f->args_size)) ||
-        !pmap__buffer_reserve(&chunk->results, (size_t)(f->n * f->result_size))) {
-        chunk_give(chunk);
-        return NULL;
-    }
+    memcpy(&chunk->frame, f, offsetof(struct pmap__frame, met));
+    chunk->body_size = size;
+    if (!pmap__buffer_reserve(&chunk->body, size) || !pmap__buffer_reserve(&chunk->results, results) ||
+        (task->bytes && !pmap__buffer_reserve(&chunk->array, (size_t)f->n * sizeof(struct pmap_bytes))))
+        goto fail;
+    if (task->bytes)
+        memset(chunk->results.bytes, 0, results); /* it is looked at before it is freed */
+    if (op && !pmap__fold_init(&chunk->fold, op, (size_t)f->leaf, (size_t)f->total, server->place))
+        goto fail;
+    chunk->fold.verdict = &chunk->failures;
     return chunk;
+fail:
+    chunk->frame.n = 0; /* it has no results to free */
+    chunk_give(chunk);
+    return NULL;
+}
+
+static enum pmap__keep what_to_keep(unsigned wants)
+{
+    if (wants & PMAP__WANT_REASONS)
+        return PMAP__KEEP_REASONS;
+    return wants & PMAP__WANT_RECORDS ? PMAP__KEEP_RECORDS : PMAP__KEEP_NOTHING;
 }
 
 static void start(struct chunk *chunk)
 {
-    chunk->work.n = (size_t)chunk->frame.n;
-    chunk->work.grain = (size_t)chunk->frame.grain;
+    const struct pmap__frame *f = &chunk->frame;
+    struct pmap__server *server = chunk->server;
+
+    chunk->items = chunk->body_size ? chunk->body.bytes : NULL;
+    if (f->op == 0 && !pmap__unpack(chunk->body.bytes, chunk->body_size, (size_t)f->n, (size_t)f->args_size, chunk->task->bytes,
+                                    f->wants & PMAP__NAMED, &chunk->names, &chunk->items, chunk->array.bytes)) {
+        fail(server, "a chunk came that makes no sense");
+        return;
+    }
+    chunk->failures.keep = what_to_keep(f->wants);
+    chunk->failures.limit = f->wants & PMAP__WANT_STOP ? 1 : 0;
+    chunk->failures.stop = &chunk->cancelled;
+    chunk->work.n = (size_t)f->n;
+    chunk->work.grain = (size_t)f->grain;
+    chunk->work.priority = f->priority == INT_MIN ? INT_MIN + 1 : f->priority;
+    chunk->work.bulk = !(f->wants & PMAP__SINGLE);
     chunk->work.run = run;
     chunk->work.finished = finished;
     pmap__work_init(&chunk->work);
-    pmap__team_add(chunk->server->team, &chunk->work);
+    pmap__team_add(server->team, &chunk->work);
+}
+
+/* May the body of this chunk have so many bytes? Of packed ones pmap__unpack says more. */
+static bool is_right_size(const struct pmap_task *task, const struct pmap__frame *f, size_t size)
+{
+    bool packed = f->wants & PMAP__NAMED || (task && task->bytes);
+    return task == NULL || packed || size == items_size(f); /* without a task it will be refused */
 }
 
 static void *land(void *owner, int from, const unsigned char *head, size_t head_size, size_t size)
@@ -226,14 +434,15 @@ static void *land(void *owner, int from, const unsigned char *head, size_t head_
     enum pmap_status why;
     (void)from;
 
-    if (pmap__frame_decode(head, head_size, &f, &inside, NULL) != PMAP_OK || f.kind != PMAP__CHUNK || size != f.n * f.args_size)
+    if (pmap__frame_decode(head, head_size, &f, &inside, NULL) != PMAP_OK || f.kind != PMAP__CHUNK ||
+        !is_right_size(task_of(server, &f), &f, size))
         return NULL; /* arrived() says what is wrong */
-    struct chunk *chunk = prepare(server, &f, &why);
+    struct chunk *chunk = prepare(server, &f, size, &why);
     if (chunk == NULL)
         return NULL;
     chunk->next = server->landing;
     server->landing = chunk;
-    return chunk->args.bytes;
+    return chunk->body.bytes;
 }
 
 static struct chunk *landed(struct pmap__server *server, uint64_t ticket)
@@ -247,19 +456,49 @@ static struct chunk *landed(struct pmap__server *server, uint64_t ticket)
     return chunk;
 }
 
-static void chunk_arrived(struct pmap__server *server, const struct pmap__frame *f, bool with_items)
+static void chunk_arrived(struct pmap__server *server, const struct pmap__frame *f, size_t size, bool with_items)
 {
-    enum pmap_status why = PMAP_ENOMEM;
+    enum pmap_status why = task_of(server, f) ? PMAP_ENOMEM : PMAP_EINVAL;
     struct chunk *chunk = NULL;
 
     if (with_items)
         chunk = landed(server, f->ticket);
-    else if (f->args_size == 0 || task_of(server, f) == NULL)
-        chunk = prepare(server, f, &why);
+    else if (size == 0)
+        chunk = prepare(server, f, 0, &why);
+    else if (f->op && pmap__op_find(f->op) == NULL)
+        why = PMAP_EINVAL;
     if (chunk)
         start(chunk);
     else
         send_refusal(server, f, why);
+}
+
+/* What no thread has begun is answered at once. */
+static void cancel(struct pmap__server *server, uint64_t job)
+{
+    for (struct chunk *chunk = server->held; chunk; chunk = chunk->after) {
+        if (chunk->frame.job != job)
+            continue;
+        atomic_store(&chunk->cancelled, true);
+        if (pmap__team_withdraw(server->team, &chunk->work)) {
+            struct pmap__run run = run_of(chunk, 0);
+            skip_rest(chunk, &run);
+            finished(&chunk->work);
+        }
+    }
+}
+
+static void note_sharing(struct pmap__server *server, const struct pmap__frame *f)
+{
+    struct sharing *s = malloc(sizeof *s);
+
+    if (s == NULL) {
+        fail(server, "no memory to take part in sharing data");
+        return;
+    }
+    *s = (struct sharing){.remove = f->kind == PMAP__UNSHARE, .id = f->id, .size = f->size};
+    *server->sharing_last = s;
+    server->sharing_last = &s->next;
 }
 
 static void arrived(void *owner, int from, const unsigned char *head, size_t head_size, void *body, size_t size)
@@ -270,40 +509,91 @@ static void arrived(void *owner, int from, const unsigned char *head, size_t hea
 
     if (pmap__frame_decode(head, head_size, &f, &inside, &error) != PMAP_OK) {
         fail(server, error.text);
-    } else if (f.kind == PMAP__CHUNK && from == server->root && size == f.n * f.args_size) {
-        chunk_arrived(server, &f, body != NULL);
-    } else if (f.kind == PMAP__BYE && from == server->root) {
+        return;
+    }
+    bool chunk = f.kind == PMAP__CHUNK && is_right_size(task_of(server, &f), &f, size);
+    if (from != server->root || (!chunk && size > 0)) {
+        fail(server, "a message came that nobody should send");
+        return;
+    }
+    switch (f.kind) {
+    case PMAP__CHUNK:
+        if (chunk)
+            chunk_arrived(server, &f, size, body != NULL);
+        else
+            fail(server, "a chunk came whose size is wrong");
+        break;
+    case PMAP__CANCEL:
+        cancel(server, f.job);
+        break;
+    case PMAP__SHARE:
+    case PMAP__UNSHARE:
+        note_sharing(server, &f);
+        break;
+    case PMAP__BYE:
         server->bye = true;
-        server->refused.n = f.refused;
-        memcpy(server->refused.where, f.where, sizeof f.where);
-    } else {
+        server->met = f.met;
+        break;
+    default:
         fail(server, "a message came that nobody should send");
     }
 }
 
 static void sent(void *owner, void *token)
 {
+    struct chunk *chunk = token;
     (void)owner;
-    chunk_give(token);
+    if (--chunk->unsent == 0)
+        chunk_give(chunk);
+}
+
+/* Take part in what the root shares. Outside of poll, for these are collective calls. */
+static void join_sharing(struct pmap__server *server)
+{
+    while (server->sharing) {
+        struct sharing *s = server->sharing;
+        server->sharing = s->next;
+        if (server->sharing == NULL)
+            server->sharing_last = &server->sharing;
+        if (s->remove)
+            pmap__shares_remove(&server->shared, server->port, s->id);
+        else if (pmap__shares_add(&server->shared, server->port, server->root, s->id, NULL, (size_t)s->size) == PMAP_EMPI)
+            fail(server, "data could not be shared");
+        free(s);
+    }
 }
 
 /* ---- The loop ---- */
 
-static bool step(struct pmap__loop *loop)
+static bool poll(struct pmap__server *server)
 {
-    struct pmap__server *server = (struct pmap__server *)loop; /* its first member */
     struct pmap__receiver receiver = {.land = land, .arrived = arrived, .sent = sent, .owner = server};
     int events = 0;
 
     enum pmap_status status = server->port->ops->poll(server->port, &receiver, &events);
     if (status != PMAP_OK)
         fail(server, status == PMAP_ENOMEM ? "no memory to receive a message" : "receiving failed");
-    bool happened = events > 0;
+    return events > 0;
+}
+
+void pmap__server_attend(void *server)
+{
+    poll(server);
+    send_finished(server);
+}
+
+static bool step(struct pmap__loop *loop)
+{
+    struct pmap__server *server = (struct pmap__server *)loop; /* its first member */
+
+    bool happened = poll(server);
+    if (server->sharing)
+        join_sharing(server);
     happened |= pmap__team_step(server->team);
     happened |= send_finished(server);
     /* While all threads compute nothing can come that they wait for, and what they finish rings. */
     loop->nap = pmap__team_busy(server->team) ? NAP : 0;
-    loop->finished = server->bye && server->held == 0 && !server->port->ops->active(server->port);
+    loop->finished = server->bye && server->held == NULL && !server->port->ops->active(server->port);
     return happened;
 }
 
@@ -325,7 +615,8 @@ enum pmap_status pmap__server_create(struct pmap__port *port, struct pmap__team 
     s->port = port;
     s->team = team;
     s->root = root;
-    s->place = *place;
+    s->place = place;
+    s->sharing_last = &s->sharing;
     *server = s;
     return PMAP_OK;
 }
@@ -346,32 +637,26 @@ void pmap__server_destroy(struct pmap__server *server)
     free(server);
 }
 
-struct closing {
-    struct pmap__port *port;
-    struct pmap__refusals refused;
-};
-
+/* On the thread that may use the port. */
 static void close_port(void *argument)
 {
-    struct closing *c = argument;
-    c->port->ops->close(c->port, &c->refused);
+    struct pmap__server *server = argument;
+    pmap__shares_clear(&server->shared, server->port);
+    server->port->ops->close(server->port, &server->met);
 }
 
 void pmap__server_run(struct pmap__server *server)
 {
-    struct closing closing = {.port = server->port};
-
     if (server->by_progress) {
         pmap__progress_add(&server->loop);
         pmap__progress_join(&server->loop);
     } else {
-        pmap__loop_run(&server->loop, NULL);
+        pmap__loop_run(&server->loop);
     }
-    closing.refused = server->refused;
     if (server->by_progress)
-        pmap__progress_call(close_port, &closing);
+        pmap__progress_call(close_port, server);
     else
-        close_port(&closing);
+        close_port(server);
     pmap__team_destroy(server->team);
     pmap__server_destroy(server);
 }

@@ -45,12 +45,17 @@ struct pmap__ticket *pmap__ticket_take(struct pmap__tickets *tickets, struct pma
         ticket = print_new(tickets);
     if (ticket == NULL)
         return NULL;
-    *ticket = (struct pmap__ticket){.job = job, .rank = rank, .begin = begin, .n = n, .number = ticket->number};
+    *ticket = (struct pmap__ticket){.job = job, .rank = rank, .begin = begin, .n = n, .first = job->base + begin,
+                                     .single = job->place_in_line.single, .number = ticket->number};
     return ticket;
 }
 
 void pmap__ticket_give(struct pmap__tickets *tickets, struct pmap__ticket *ticket)
 {
+    free(ticket->packed);
+    free(ticket->in);
+    free(ticket->records);
+    ticket->packed = ticket->in = ticket->records = NULL;
     ticket->job = NULL;
     ticket->next_free = tickets->free;
     tickets->free = ticket;
@@ -62,6 +67,6 @@ struct pmap__ticket *pmap__ticket_find(const struct pmap__tickets *tickets, uint
     if (number >= tickets->count)
         return NULL;
     struct pmap__ticket *ticket = tickets->all[number];
-    bool same = ticket->job && !ticket->answered && ticket->rank == rank && ticket->begin == begin && ticket->n == n;
+    bool same = ticket->job && ticket->rank == rank && ticket->first == begin && ticket->n == n;
     return same ? ticket : NULL;
 }

@@ -4,8 +4,9 @@
  * A ticket stands for a chunk that is away: which items of which job went to which rank. Its number travels with the
  * chunk, and an answer is believed only if it names a ticket that is out and says the same as it.
  *
- * A ticket is done with when the chunk has been answered and its items have been sent, in whichever order: the
- * answer may be here before the transport lets go of the array that it sent from.
+ * A ticket is done with when the chunk has been answered, the records of its failures are here, if there are any, and its
+ * items have been sent, in whichever order: the answer may be here before the transport lets go of the array that it
+ * sent from.
  */
 #ifndef PMAP_ENGINE_TICKET_H
 #define PMAP_ENGINE_TICKET_H
@@ -15,8 +16,17 @@
 struct pmap__ticket {
     struct pmap__job *job; /* NULL: this ticket is not out */
     int rank;
-    size_t begin, n;
+    size_t begin, n;       /* positions of the job */
+    size_t first;          /* what the rank calls the first of them */
+    bool single;           /* of a job of one piece */
     bool answered, sent;
+    bool records_due, records_here; /* there are records, says the answer; they have come */
+    void *packed;   /* what is sent, if it had to be packed; malloc'ed */
+    void *in;   /* where the answer lands, if that is not its place yet; malloc'ed */
+    void *records; /* as they came, n of them in so many bytes: read when the results are in their place, for what failed is
+                    * run again then, and must not be overwritten; NULL with records_here: there was no memory */
+    uint64_t records_n;
+    size_t records_size;
     uint64_t number;
     struct pmap__ticket *next_free;
 };
@@ -35,7 +45,7 @@ struct pmap__ticket *pmap__ticket_take(struct pmap__tickets *tickets, struct pma
                                        size_t n);
 void pmap__ticket_give(struct pmap__tickets *tickets, struct pmap__ticket *ticket);
 
-/* The unanswered ticket with this number, if it was given to that rank for those items; NULL if not. */
+/* The ticket with this number, if it was given to that rank for those items and is out; NULL if not. */
 struct pmap__ticket *pmap__ticket_find(const struct pmap__tickets *tickets, uint64_t number, int rank, uint64_t begin,
                                        uint64_t n);
 

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/thread.h"
 
+#include <limits.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -21,13 +22,15 @@ struct pmap__team {
     pthread_t leader; /* opens the parallel region and is its thread 0 */
     pthread_mutex_t lock;
     pthread_cond_t wake;
-    struct pmap__work *first, **last; /* the queue; under the lock */
+    struct pmap__line line;           /* under the lock */
+    struct pmap__urgency waiting;     /* what is first in it; written under the lock, read by anybody */
     atomic_uint added;                /* works ever added: a thread may look without the lock whether one came */
-    atomic_int idle;                  /* threads that have nothing to do */
+    atomic_int idle;                  /* threads that have nothing to do; written under the lock */
+    int promised;                     /* works in the line that pmap__team_offer put there; under the lock */
     bool started, stop;               /* under the lock */
-
-    /* Of a lent team: the work that its borrowed thread is in. */
-    struct pmap__work *current;
+    bool after_single;                /* of a lent team: its last grain was a single piece */
+    void (*begin)(void *argument, int thread);
+    void *argument;
 };
 
 /* ---- Works ---- */
@@ -38,8 +41,8 @@ void pmap__work_init(struct pmap__work *work)
     atomic_init(&work->item_ns, 0);
     atomic_init(&work->busy, 0);
     work->users = 0;
-    work->queued = false;
-    work->link = NULL;
+    work->promised = false;
+    work->place = (struct pmap__waiter){.priority = work->priority, .single = work->grain >= work->n && !work->bulk};
 }
 
 size_t pmap__work_left(const struct pmap__work *work)
@@ -48,62 +51,106 @@ size_t pmap__work_left(const struct pmap__work *work)
     return next < work->n ? work->n - next : 0;
 }
 
-/* ---- The queue ---- */
-
-static void unqueue(struct pmap__team *team, struct pmap__work *work)
+bool pmap__work_take_rest(struct pmap__work *work, size_t *begin, size_t *end)
 {
-    if (!work->queued)
-        return;
-    for (struct pmap__work **at = &team->first; *at; at = &(*at)->link)
-        if (*at == work) {
-            *at = work->link;
-            if (team->last == &work->link)
-                team->last = at;
-            break;
-        }
-    work->queued = false;
+    *begin = atomic_exchange_explicit(&work->next, work->n, memory_order_relaxed);
+    *end = work->n;
+    return *begin < *end;
 }
 
-/* The first work of the queue, joined; NULL if there is none. Under the lock. */
-static struct pmap__work *join(struct pmap__team *team)
+/* ---- The line ---- */
+
+static struct pmap__work *work_at(struct pmap__waiter *place)
 {
-    struct pmap__work *work = team->first;
-    if (work)
-        work->users++;
+    return (struct pmap__work *)((char *)place - offsetof(struct pmap__work, place));
+}
+
+/* The line has changed; under the lock. */
+static void show(struct pmap__team *team)
+{
+    const struct pmap__waiter *single = team->line.single.first, *bulk = team->line.bulk.first;
+    atomic_store_explicit(&team->waiting.single, single ? single->priority : INT_MIN, memory_order_relaxed);
+    atomic_store_explicit(&team->waiting.bulk, bulk ? bulk->priority : INT_MIN, memory_order_relaxed);
+}
+
+static void remove_from_line(struct pmap__team *team, struct pmap__work *work)
+{
+    if (!work->place.waiting)
+        return;
+    pmap__line_remove(&team->line, &work->place);
+    team->promised -= work->promised;
+    work->promised = false;
+    show(team);
+}
+
+/* The next work of the line, joined; NULL if there is none. A single piece is out of the line with that: one thread is
+ * enough for it. Under the lock. */
+static struct pmap__work *join(struct pmap__team *team, bool *after_single)
+{
+    struct pmap__waiter *place = pmap__line_next(&team->line, *after_single);
+
+    if (place == NULL)
+        return NULL;
+    struct pmap__work *work = work_at(place);
+    work->users++;
+    *after_single = place->single;
+    if (place->single)
+        remove_from_line(team, work);
     return work;
 }
 
 static void leave(struct pmap__team *team, struct pmap__work *work)
 {
     pthread_mutex_lock(&team->lock);
-    unqueue(team, work); /* it has no items left, or nobody would leave */
-    bool last = --work->users == 0;
+    bool over = pmap__work_left(work) == 0;
+    if (over)
+        remove_from_line(team, work);
+    bool last = --work->users == 0 && over;
     pthread_mutex_unlock(&team->lock);
     if (last)
         work->finished(work);
 }
 
-void pmap__team_add(struct pmap__team *team, struct pmap__work *work)
+/* Under the lock. */
+static void add(struct pmap__team *team, struct pmap__work *work)
 {
-    pthread_mutex_lock(&team->lock);
-    work->link = NULL;
-    work->queued = true;
-    *team->last = work;
-    team->last = &work->link;
+    pmap__line_add(&team->line, &work->place);
+    show(team);
     atomic_fetch_add_explicit(&team->added, 1, memory_order_release);
-    if (work->grain >= work->n)
+    if (work->place.single)
         pthread_cond_signal(&team->wake);
     else
         pthread_cond_broadcast(&team->wake);
+}
+
+void pmap__team_add(struct pmap__team *team, struct pmap__work *work)
+{
+    pthread_mutex_lock(&team->lock);
+    add(team, work);
     pthread_mutex_unlock(&team->lock);
+}
+
+bool pmap__team_offer(struct pmap__team *team, struct pmap__work *work)
+{
+    if (team->lent || atomic_load_explicit(&team->idle, memory_order_relaxed) == 0)
+        return false;
+    pthread_mutex_lock(&team->lock);
+    bool free = atomic_load_explicit(&team->idle, memory_order_relaxed) > team->promised;
+    if (free) {
+        work->promised = true;
+        team->promised++;
+        add(team, work);
+    }
+    pthread_mutex_unlock(&team->lock);
+    return free;
 }
 
 bool pmap__team_withdraw(struct pmap__team *team, struct pmap__work *work)
 {
     pthread_mutex_lock(&team->lock);
-    bool mine = work->queued && work->users == 0;
+    bool mine = work->place.waiting && work->users == 0;
     if (mine)
-        unqueue(team, work);
+        remove_from_line(team, work);
     pthread_mutex_unlock(&team->lock);
     return mine;
 }
@@ -155,9 +202,10 @@ bool pmap__turn_next_sized(struct pmap__turn *turn)
     return pmap__work_take(work, work->portion(work, left, mean), &turn->begin, &turn->end);
 }
 
-static void take_turn(struct pmap__work *work, int thread, size_t most)
+static void take_turn(struct pmap__team *team, struct pmap__work *work, int thread, size_t most)
 {
-    struct pmap__turn turn = {.work = work, .thread = thread, .most = most, .since = pmap__now()};
+    struct pmap__turn turn = {.work = work, .thread = thread, .most = most, .waiting = &team->waiting,
+                              .since = pmap__now()};
     work->run(work, &turn);
     measure(&turn);
 }
@@ -171,19 +219,19 @@ static void look_out(struct pmap__team *team, unsigned seen)
 }
 
 /* The next work for a thread that has none; NULL when the team ends. */
-static struct pmap__work *await(struct pmap__team *team)
+static struct pmap__work *await(struct pmap__team *team, bool *after_single)
 {
     struct pmap__work *work;
 
     pthread_mutex_lock(&team->lock);
-    work = join(team);
+    work = join(team, after_single);
     if (work == NULL && !team->stop) {
         unsigned seen = atomic_load_explicit(&team->added, memory_order_relaxed);
         atomic_fetch_add_explicit(&team->idle, 1, memory_order_relaxed);
         pthread_mutex_unlock(&team->lock);
         look_out(team, seen);
         pthread_mutex_lock(&team->lock);
-        while ((work = join(team)) == NULL && !team->stop)
+        while ((work = join(team, after_single)) == NULL && !team->stop)
             pthread_cond_wait(&team->wake, &team->lock);
         atomic_fetch_sub_explicit(&team->idle, 1, memory_order_relaxed);
     }
@@ -194,9 +242,10 @@ static struct pmap__work *await(struct pmap__team *team)
 static void serve(struct pmap__team *team, int thread)
 {
     struct pmap__work *work;
+    bool after_single = false;
 
-    while ((work = await(team))) {
-        take_turn(work, thread, SIZE_MAX);
+    while ((work = await(team, &after_single))) {
+        take_turn(team, work, thread, SIZE_MAX);
         leave(team, work);
     }
 }
@@ -216,11 +265,16 @@ static void *lead(void *argument)
 #ifdef _OPENMP
 #pragma omp parallel num_threads(team->threads)
     {
+        if (team->begin)
+            team->begin(team->argument, omp_get_thread_num());
+#pragma omp barrier
 #pragma omp single nowait
         report_start(team, omp_get_num_threads());
         serve(team, omp_get_thread_num());
     }
 #else
+    if (team->begin)
+        team->begin(team->argument, 0);
     report_start(team, 1);
     serve(team, 0);
 #endif
@@ -231,19 +285,13 @@ bool pmap__team_step(struct pmap__team *team)
 {
     if (!team->lent)
         return false;
-    if (team->current == NULL) {
-        pthread_mutex_lock(&team->lock);
-        team->current = join(team);
-        pthread_mutex_unlock(&team->lock);
-    }
-    struct pmap__work *work = team->current;
+    pthread_mutex_lock(&team->lock);
+    struct pmap__work *work = join(team, &team->after_single);
+    pthread_mutex_unlock(&team->lock);
     if (work == NULL)
         return false;
-    take_turn(work, 0, 1);
-    if (pmap__work_left(work) == 0) {
-        team->current = NULL;
-        leave(team, work);
-    }
+    take_turn(team, work, 0, 1);
+    leave(team, work);
     return true;
 }
 
@@ -287,7 +335,8 @@ static bool start_leader(struct pmap__team *team)
     return true;
 }
 
-enum pmap_status pmap__team_create(struct pmap__team **team, int threads, bool lent)
+enum pmap_status pmap__team_create(struct pmap__team **team, int threads, bool lent,
+                                   void (*begin)(void *argument, int thread), void *argument)
 {
     struct pmap__team *t = calloc(1, sizeof *t);
 
@@ -295,11 +344,15 @@ enum pmap_status pmap__team_create(struct pmap__team **team, int threads, bool l
         return PMAP_ENOMEM;
     t->threads = lent ? 1 : threads;
     t->lent = lent;
-    t->last = &t->first;
+    t->begin = begin;
+    t->argument = argument;
+    show(t);
     if (pthread_mutex_init(&t->lock, NULL) != 0)
         goto fail;
     if (pthread_cond_init(&t->wake, NULL) != 0)
         goto fail_lock;
+    if (lent && begin)
+        begin(argument, 0);
     if (!lent && !start_leader(t))
         goto fail_wake;
     *team = t;

@@ -15,6 +15,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct parcel {
     struct parcel *next;
@@ -204,6 +205,58 @@ static enum pmap_status node_gather(struct pmap__port *port, const void *what, s
     return PMAP_OK;
 }
 
+/* ---- Shared memory: one segment for all ports ---- */
+
+struct segment {
+    struct pmap__segment segment;
+    void *bytes; /* the same, for free() */
+};
+
+static void segment_destroy(struct segment *s)
+{
+    if (s)
+        free(s->bytes);
+    free(s);
+}
+
+static struct segment *segment_create(const void *data, size_t size)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    struct segment *s = calloc(1, sizeof *s);
+
+    if (s && size < PTRDIFF_MAX)
+        s->bytes = aligned_alloc(page, (size + page - 1) / page * page);
+    if (s == NULL || s->bytes == NULL) {
+        segment_destroy(s);
+        return NULL;
+    }
+    memcpy(s->bytes, data, size);
+    s->segment = (struct pmap__segment){.bytes = s->bytes, .size = size};
+    return s;
+}
+
+static enum pmap_status loopback_share(struct pmap__port *port, int root, const void *data, size_t size,
+                                       struct pmap__segment **segment)
+{
+    struct loopback_port *p = mine(port);
+    struct segment *made = port->rank == root ? segment_create(data, size) : NULL;
+
+    show(p, &made);
+    struct segment *const *theirs = p->hub->ports[root].shown, *s = *theirs;
+    leave(p);
+    if (s == NULL)
+        return PMAP_ENOMEM;
+    *segment = &s->segment;
+    return PMAP_OK;
+}
+
+static void loopback_unshare(struct pmap__port *port, struct pmap__segment *segment)
+{
+    leave(mine(port)); /* nobody reads it any more */
+    if (port->rank == 0)
+        segment_destroy((struct segment *)segment);
+}
+
 /* ---- Life ---- */
 
 static void hub_destroy(struct hub *hub)
@@ -221,10 +274,10 @@ static void hub_destroy(struct hub *hub)
     free(hub);
 }
 
-static void loopback_close(struct pmap__port *port, const struct pmap__refusals *refused)
+static void loopback_close(struct pmap__port *port, const struct pmap__meetings *met)
 {
     struct hub *hub = mine(port)->hub;
-    (void)refused;
+    (void)met;
     if (atomic_fetch_sub(&hub->open, 1) == 1)
         hub_destroy(hub);
 }
@@ -239,6 +292,8 @@ static const struct pmap__transport transport_loopback = {
     .least = least,
     .gather = gather,
     .node_gather = node_gather,
+    .share = loopback_share,
+    .unshare = loopback_unshare,
     .close = loopback_close,
 };
 

@@ -11,11 +11,10 @@
  * back to a list for the next. How many letters are under way is bounded by the engine, which bounds the chunks.
  */
 #include "transport/mpi_process.h"
+#include "transport/mpi_share.h"
 
 #include "base/error.h"
-#include "base/patience.h"
 
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,29 +61,9 @@ struct mpi_port {
     int turn;                /* the slot that was posted first */
     struct letter *out, *in; /* under way */
     struct letter *spare;
+    struct pmap__mpi_nodes nodes;   /* for share() */
     struct pmap__mpi_member member; /* of the list of live ports */
 };
-
-/* ---- Waiting for a collective call, without burning a core while the others are not there yet ---- */
-
-static enum pmap_status await(MPI_Request *request, const char *what, struct pmap_error *error)
-{
-    uint64_t start = pmap__now(), nap;
-    int done = 0;
-
-    for (;;) {
-        int code = MPI_Test(request, &done, MPI_STATUS_IGNORE);
-        if (code != MPI_SUCCESS)
-            return pmap__mpi_failed(code, what, error);
-        if (done)
-            return PMAP_OK;
-        enum pmap__pause pause = pmap__patience(pmap__now() - start, &nap);
-        if (pause == PMAP__PAUSE_YIELD)
-            sched_yield();
-        else if (pause == PMAP__PAUSE_NAP)
-            nanosleep(&(struct timespec){.tv_nsec = (long)nap}, NULL);
-    }
-}
 
 static struct mpi_port *mine(struct pmap__port *port)
 {
@@ -97,7 +76,7 @@ static enum pmap_status broadcast(struct pmap__port *port, int root, void *bytes
     for (size_t at = 0; at < size; at += SEGMENT) {
         int count = (int)(size - at < SEGMENT ? size - at : SEGMENT);
         int code = MPI_Ibcast((char *)bytes + at, count, MPI_BYTE, root, mine(port)->comm, &request);
-        if (code != MPI_SUCCESS || await(&request, "MPI_Ibcast", NULL) != PMAP_OK)
+        if (code != MPI_SUCCESS || pmap__mpi_await(&request, "MPI_Ibcast", NULL) != PMAP_OK)
             return PMAP_EMPI;
     }
     return PMAP_OK;
@@ -108,14 +87,14 @@ static enum pmap_status least(struct pmap__port *port, int *value)
     MPI_Request request;
     int mine_before = *value;
     int code = MPI_Iallreduce(&mine_before, value, 1, MPI_INT, MPI_MIN, mine(port)->comm, &request);
-    return code != MPI_SUCCESS ? PMAP_EMPI : await(&request, "MPI_Iallreduce", NULL);
+    return code != MPI_SUCCESS ? PMAP_EMPI : pmap__mpi_await(&request, "MPI_Iallreduce", NULL);
 }
 
 static enum pmap_status gather(struct pmap__port *port, int root, int value, int all[])
 {
     MPI_Request request;
     int code = MPI_Igather(&value, 1, MPI_INT, all, 1, MPI_INT, root, mine(port)->comm, &request);
-    return code != MPI_SUCCESS ? PMAP_EMPI : await(&request, "MPI_Igather", NULL);
+    return code != MPI_SUCCESS ? PMAP_EMPI : pmap__mpi_await(&request, "MPI_Igather", NULL);
 }
 
 static enum pmap_status node_gather(struct pmap__port *port, const void *my, size_t size, void **all, int *n, int *me)
@@ -138,7 +117,7 @@ static enum pmap_status node_gather(struct pmap__port *port, const void *my, siz
     }
     code = MPI_Iallgather(my, (int)size, MPI_BYTE, bytes, (int)size, MPI_BYTE, node, &request);
     if (code == MPI_SUCCESS)
-        status = await(&request, "MPI_Iallgather", NULL);
+        status = pmap__mpi_await(&request, "MPI_Iallgather", NULL);
 done:
     MPI_Comm_free(&node);
     if (status == PMAP_OK)
@@ -146,6 +125,17 @@ done:
     else
         free(bytes);
     return status;
+}
+
+static enum pmap_status mpi_share(struct pmap__port *port, int root, const void *data, size_t size,
+                                  struct pmap__segment **segment)
+{
+    return pmap__mpi_share(&mine(port)->nodes, root, data, size, segment);
+}
+
+static void mpi_unshare(struct pmap__port *port, struct pmap__segment *segment)
+{
+    pmap__mpi_unshare(&mine(port)->nodes, segment);
 }
 
 /* ---- Letters ---- */
@@ -396,14 +386,11 @@ static void abort_ranks(struct pmap__port *port, const char *text)
 
 static const struct pmap__transport transport_mpi;
 
-enum pmap_status pmap__mpi_open(const void *comm, uint64_t where, struct pmap__port **port, struct pmap_error *error)
+enum pmap_status pmap__mpi_open(const void *comm, struct pmap__port **port, struct pmap_error *error)
 {
     MPI_Comm c = comm ? *(const MPI_Comm *)comm : MPI_COMM_WORLD;
     MPI_Request request;
 
-    enum pmap_status status = pmap__mpi_admit(c, where, error);
-    if (status != PMAP_OK)
-        return status;
     struct mpi_port *p = calloc(1, sizeof *p);
     if (p == NULL)
         return pmap__error_set(error, PMAP_ENOMEM, "pmap_create: no memory for a port of %zu bytes", sizeof *p);
@@ -412,7 +399,7 @@ enum pmap_status pmap__mpi_open(const void *comm, uint64_t where, struct pmap__p
         free(p);
         return pmap__mpi_failed(code, "MPI_Comm_idup", error);
     }
-    status = await(&request, "MPI_Comm_idup", error);
+    enum pmap_status status = pmap__mpi_await(&request, "MPI_Comm_idup", error);
     if (status != PMAP_OK) {
         free(p);
         return status;
@@ -423,25 +410,27 @@ enum pmap_status pmap__mpi_open(const void *comm, uint64_t where, struct pmap__p
     p->port.ops = &transport_mpi;
     for (int i = 0; i < SLOTS; i++)
         post_slot(p, &p->slots[i]); /* a failure shows at the first poll */
+    pmap__mpi_nodes_init(&p->nodes, p->comm);
     p->member = (struct pmap__mpi_member){.port = &p->port, .comm = p->comm};
     pmap__mpi_enlist(&p->member);
     *port = &p->port;
     return PMAP_OK;
 }
 
-static void mpi_close(struct pmap__port *port, const struct pmap__refusals *refused)
+static void mpi_close(struct pmap__port *port, const struct pmap__meetings *met)
 {
     struct mpi_port *p = mine(port);
     MPI_Request request;
 
     /* A message that MPI has taken may still sit on this side until it is called again: wait for the others. */
     if (MPI_Ibarrier(p->comm, &request) == MPI_SUCCESS)
-        await(&request, "MPI_Ibarrier", NULL);
+        pmap__mpi_await(&request, "MPI_Ibarrier", NULL);
     for (int i = 0; i < SLOTS; i++) {
         MPI_Cancel(&p->slots[i].request);
         MPI_Wait(&p->slots[i].request, MPI_STATUS_IGNORE);
     }
-    pmap__mpi_delist(&p->member, refused);
+    pmap__mpi_delist(&p->member, met);
+    pmap__mpi_nodes_fini(&p->nodes);
     MPI_Comm_free(&p->comm);
     while (p->spare) {
         struct letter *letter = p->spare;
@@ -461,5 +450,7 @@ static const struct pmap__transport transport_mpi = {
     .least = least,
     .gather = gather,
     .node_gather = node_gather,
+    .share = mpi_share,
+    .unshare = mpi_unshare,
     .close = mpi_close,
 };

@@ -36,12 +36,16 @@ void pmap__mpi_abort(int code);
  * MPI_COMM_WORLD. PMAP_OK and its size, or PMAP_EINVAL: all ranks that are in it agree on that without a message. */
 enum pmap_status pmap__mpi_check(const void *comm, int *size, struct pmap_error *error);
 
-/* Collective over the communicator, which is duplicated. where is a hash of the line of the program that asks for a pool.
- *
- * PMAP_EBUSY at once, without a message, if a port over the same ranks lives in this process already. The other ranks
- * serve that one then; they may come to the same line of the program later, and would wait for a root that has been
- * there already. So the root notes the lines that it refused while a port lives, and gives them to the other ranks when it
- * closes it; each of them then refuses the next open from such a line over those ranks, once. */
-enum pmap_status pmap__mpi_open(const void *comm, uint64_t where, struct pmap__port **port, struct pmap_error *error);
+/* Collective over the communicator, which is duplicated. */
+enum pmap_status pmap__mpi_open(const void *comm, struct pmap__port **port, struct pmap_error *error);
+
+/* A port over the same ranks that lives in this process, in *live; *rank is the process's in comm. If there is none, but ranks of
+ * comm are captive in another: PMAP_EBUSY. What is decided for the open that found a live port is noted in its met, for the
+ * other ranks, who serve it and will come to that line of the program when it has been closed. */
+enum pmap_status pmap__mpi_live(const void *comm, struct pmap__port **live, int *rank, struct pmap_error *error);
+
+/* Did the root ask for a pool over these ranks at this line while the calling rank served? *status is what it got. Each time
+ * counts once. */
+bool pmap__mpi_recall(const void *comm, uint64_t where, enum pmap_status *status);
 
 #endif

@@ -3,8 +3,10 @@
 #include "transport/mpi_process.h"
 
 #include "base/error.h"
+#include "base/patience.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -14,11 +16,11 @@ static struct {
     bool ours;            /* pmap__mpi_init did it */
     pthread_mutex_t lock; /* of the rest */
     struct pmap__mpi_member *ports; /* those that live */
-    struct refusal {
-        MPI_Group group;    /* opens over these ranks are to be refused, */
-        struct pmap__refusals lines; /* from these lines of the program */
-        struct refusal *next;
-    } *refusals;
+    struct memory {
+        MPI_Group group;    /* over these ranks, */
+        struct pmap__meetings met; /* their root met these opens */
+        struct memory *next;
+    } *memories;
 } mpi = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 enum pmap_status pmap__mpi_failed(int code, const char *what, struct pmap_error *error)
@@ -27,6 +29,25 @@ enum pmap_status pmap__mpi_failed(int code, const char *what, struct pmap_error 
     int length;
     MPI_Error_string(code, text, &length);
     return pmap__error_set(error, PMAP_EMPI, "pmap: %s failed: %s", what, text);
+}
+
+enum pmap_status pmap__mpi_await(MPI_Request *request, const char *what, struct pmap_error *error)
+{
+    uint64_t start = pmap__now(), nap;
+    int done = 0;
+
+    for (;;) {
+        int code = MPI_Test(request, &done, MPI_STATUS_IGNORE);
+        if (code != MPI_SUCCESS)
+            return pmap__mpi_failed(code, what, error);
+        if (done)
+            return PMAP_OK;
+        enum pmap__pause pause = pmap__patience(pmap__now() - start, &nap);
+        if (pause == PMAP__PAUSE_YIELD)
+            sched_yield();
+        else if (pause == PMAP__PAUSE_NAP)
+            nanosleep(&(struct timespec){.tv_nsec = (long)nap}, NULL);
+    }
 }
 
 /* ---- The state of the process ---- */
@@ -87,19 +108,19 @@ enum pmap_status pmap__mpi_init(struct pmap_error *error)
     return PMAP_OK;
 }
 
-static void forget_refusals(void)
+static void forget_memories(void)
 {
-    while (mpi.refusals) {
-        struct refusal *r = mpi.refusals;
-        mpi.refusals = r->next;
-        MPI_Group_free(&r->group);
-        free(r);
+    while (mpi.memories) {
+        struct memory *m = mpi.memories;
+        mpi.memories = m->next;
+        MPI_Group_free(&m->group);
+        free(m);
     }
 }
 
 void pmap__mpi_finalize(void)
 {
-    forget_refusals();
+    forget_memories();
     MPI_Finalize();
 }
 
@@ -125,80 +146,85 @@ enum pmap_status pmap__mpi_check(const void *comm, int *size, struct pmap_error 
 
 /* ---- The list of live ports ---- */
 
-/* Does a live port of this process have the same ranks, in whatever order? Under the lock. */
-static struct pmap__port *find_live(MPI_Comm comm)
+/* How many ranks two communicators have in common. */
+static int common(MPI_Comm a, MPI_Comm b)
 {
+    MPI_Group of_a, of_b, both;
+    int size;
+
+    MPI_Comm_group(a, &of_a);
+    MPI_Comm_group(b, &of_b);
+    MPI_Group_intersection(of_a, of_b, &both);
+    MPI_Group_size(both, &size);
+    MPI_Group_free(&of_a);
+    MPI_Group_free(&of_b);
+    if (both != MPI_GROUP_EMPTY)
+        MPI_Group_free(&both);
+    return size;
+}
+
+enum pmap_status pmap__mpi_live(const void *comm, struct pmap__port **live, int *rank, struct pmap_error *error)
+{
+    MPI_Comm c = comm ? *(const MPI_Comm *)comm : MPI_COMM_WORLD;
+    bool captive = false;
+
+    *live = NULL;
+    MPI_Comm_rank(c, rank);
+    pthread_mutex_lock(&mpi.lock);
     for (struct pmap__mpi_member *p = mpi.ports; p; p = p->next) {
         int result;
-        MPI_Comm_compare(comm, p->comm, &result);
+        MPI_Comm_compare(c, p->comm, &result);
         if (result != MPI_UNEQUAL)
-            return p->port;
+            *live = p->port;
+        captive |= common(c, p->comm) > 1; /* more than this process */
     }
-    return NULL;
+    pthread_mutex_unlock(&mpi.lock);
+    if (*live || !captive)
+        return PMAP_OK;
+    return pmap__error_set(error, PMAP_EBUSY, "pmap_create: some of these ranks, but not the same, serve a pool already: destroy "
+                           "it first, or create this one on a communicator of other ranks");
 }
 
-/* Take one line out of a list; false if it is not in it. */
-static bool forgive(struct pmap__refusals *lines, uint64_t where)
+bool pmap__mpi_recall(const void *comm, uint64_t where, enum pmap_status *status)
 {
-    for (int i = 0; i < lines->n; i++)
-        if (lines->where[i] == where) {
-            lines->where[i] = lines->where[--lines->n];
-            return true;
-        }
-    return false;
-}
-
-/* Has the root refused the open that the caller is about to make? Under the lock. */
-static bool refused_before(MPI_Comm comm, uint64_t where)
-{
+    MPI_Comm c = comm ? *(const MPI_Comm *)comm : MPI_COMM_WORLD;
     MPI_Group group;
-    bool found = false;
+    int got = -1;
 
-    MPI_Comm_group(comm, &group);
-    for (struct refusal *r = mpi.refusals; r && !found; r = r->next) {
+    MPI_Comm_group(c, &group);
+    pthread_mutex_lock(&mpi.lock);
+    for (struct memory *m = mpi.memories; m && got < 0; m = m->next) {
         int result;
-        MPI_Group_compare(group, r->group, &result);
-        found = result != MPI_UNEQUAL && forgive(&r->lines, where);
+        MPI_Group_compare(group, m->group, &result);
+        if (result != MPI_UNEQUAL)
+            got = pmap__meeting_recall(&m->met, where);
     }
+    pthread_mutex_unlock(&mpi.lock);
     MPI_Group_free(&group);
-    return found;
+    *status = got < 0 ? PMAP_OK : (enum pmap_status)got;
+    return got >= 0;
 }
 
-/* The lines that the root refused while this port lived. An older list for the same ranks is out of date. */
-static void remember_refusals(MPI_Comm comm, const struct pmap__refusals *lines)
+/* What the root met while this port lived. An older list for the same ranks is out of date. */
+static void remember(MPI_Comm comm, const struct pmap__meetings *met)
 {
     MPI_Group group;
-    struct refusal **at = &mpi.refusals;
+    struct memory **at = &mpi.memories;
     int result = MPI_UNEQUAL;
 
     MPI_Comm_group(comm, &group);
     while (*at && (MPI_Group_compare(group, (*at)->group, &result), result == MPI_UNEQUAL))
         at = &(*at)->next;
-    if (*at == NULL && lines->n > 0)
+    if (*at == NULL && met->n > 0)
         *at = calloc(1, sizeof **at); /* without memory a rank may wait for a root that will not come */
     else if (*at)
         MPI_Group_free(&(*at)->group);
     if (*at) {
         (*at)->group = group;
-        (*at)->lines = *lines;
+        (*at)->met = *met;
     } else {
         MPI_Group_free(&group);
     }
-}
-
-enum pmap_status pmap__mpi_admit(MPI_Comm comm, uint64_t where, struct pmap_error *error)
-{
-    pthread_mutex_lock(&mpi.lock);
-    struct pmap__port *live = find_live(comm);
-    if (live && live->refused.n < PMAP__REFUSALS_MAX)
-        live->refused.where[live->refused.n++] = where;
-    bool busy = live || refused_before(comm, where);
-    pthread_mutex_unlock(&mpi.lock);
-    if (!busy)
-        return PMAP_OK;
-    return pmap__error_set(error, PMAP_EBUSY,
-                           "pmap_create: a pool of these ranks lives already: destroy it first, or create this one on a "
-                           "communicator of other ranks");
 }
 
 void pmap__mpi_enlist(struct pmap__mpi_member *member)
@@ -209,10 +235,10 @@ void pmap__mpi_enlist(struct pmap__mpi_member *member)
     pthread_mutex_unlock(&mpi.lock);
 }
 
-void pmap__mpi_delist(struct pmap__mpi_member *member, const struct pmap__refusals *refused)
+void pmap__mpi_delist(struct pmap__mpi_member *member, const struct pmap__meetings *met)
 {
     pthread_mutex_lock(&mpi.lock);
-    remember_refusals(member->comm, refused);
+    remember(member->comm, met);
     struct pmap__mpi_member **at = &mpi.ports;
     while (*at && *at != member)
         at = &(*at)->next;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026 the pmap authors
  *
- * What the files that know MPI share: its errors, and the list of ports that live in this process. That list, with the
- * opens that it caused to be refused, is the global state of this layer; a lock guards it, for programs with
- * MPI_THREAD_MULTIPLE.
+ * What the files that know MPI share: its errors, how to wait for it, and the list of ports that live in this process.
+ * That list, with the opens that it caused to be refused, is the global state of this layer; a lock guards it, for programs
+ * with MPI_THREAD_MULTIPLE.
  */
 #ifndef PMAP_TRANSPORT_MPI_PROCESS_H
 #define PMAP_TRANSPORT_MPI_PROCESS_H
@@ -15,6 +15,10 @@
 /* PMAP_EMPI, with what MPI says of the code. */
 enum pmap_status pmap__mpi_failed(int code, const char *what, struct pmap_error *error);
 
+/* Wait for a collective call, named what, without burning a core while the others are not there yet. PMAP_OK or
+ * PMAP_EMPI. */
+enum pmap_status pmap__mpi_await(MPI_Request *request, const char *what, struct pmap_error *error);
+
 /* A port in the list; part of the port. */
 struct pmap__mpi_member {
     struct pmap__port *port;
@@ -22,12 +26,9 @@ struct pmap__mpi_member {
     struct pmap__mpi_member *next;
 };
 
-/* May a port be opened over the ranks of comm, for this line of the program? PMAP_OK, or PMAP_EBUSY: see pmap__mpi_open. */
-enum pmap_status pmap__mpi_admit(MPI_Comm comm, uint64_t where, struct pmap_error *error);
-
 void pmap__mpi_enlist(struct pmap__mpi_member *member);
 
-/* The port ends; its root has refused opens from these lines meanwhile. The communicator must still be valid. */
-void pmap__mpi_delist(struct pmap__mpi_member *member, const struct pmap__refusals *refused);
+/* The port ends; its root has met opens from these lines meanwhile. The communicator must still be valid. */
+void pmap__mpi_delist(struct pmap__mpi_member *member, const struct pmap__meetings *met);
 
 #endif

@@ -51,10 +51,25 @@ enum pmap_status pmap__mpi_check(const void *comm, int *size, struct pmap_error 
     return absent(error);
 }
 
-enum pmap_status pmap__mpi_open(const void *comm, uint64_t where, struct pmap__port **port, struct pmap_error *error)
+enum pmap_status pmap__mpi_open(const void *comm, struct pmap__port **port, struct pmap_error *error)
+{
+    (void)comm;
+    (void)port;
+    return absent(error);
+}
+
+enum pmap_status pmap__mpi_live(const void *comm, struct pmap__port **live, int *rank, struct pmap_error *error)
+{
+    (void)comm;
+    (void)live;
+    (void)rank;
+    return absent(error);
+}
+
+bool pmap__mpi_recall(const void *comm, uint64_t where, enum pmap_status *status)
 {
     (void)comm;
     (void)where;
-    (void)port;
-    return absent(error);
+    (void)status;
+    return false;
 }

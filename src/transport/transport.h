@@ -17,6 +17,8 @@
 #ifndef PMAP_TRANSPORT_TRANSPORT_H
 #define PMAP_TRANSPORT_TRANSPORT_H
 
+#include "base/meeting.h"
+
 #include <pmap.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -37,11 +39,10 @@ struct pmap__receiver {
     void *owner;
 };
 
-/* Opens that were refused, each by a hash of the line of the program that made it. What has no room is forgotten. */
-#define PMAP__REFUSALS_MAX 16
-struct pmap__refusals {
-    int n;
-    uint64_t where[PMAP__REFUSALS_MAX];
+/* Shared memory as this rank sees it; part of the transport's own struct. */
+struct pmap__segment {
+    const void *bytes;
+    size_t size;
 };
 
 struct pmap__transport {
@@ -73,14 +74,24 @@ struct pmap__transport {
      * place in it. */
     enum pmap_status (*node_gather)(struct pmap__port *port, const void *mine, size_t size, void **all, int *n, int *me);
 
-    /* Collective: end the connection and free the port. refused: what the root's port has in refused. */
-    void (*close)(struct pmap__port *port, const struct pmap__refusals *refused);
+    /* Collective: the size > 0 bytes at the root's data (NULL elsewhere) become memory that every rank can read, aligned to
+     * a page, one copy for all ranks of a node. PMAP_OK; PMAP_ENOMEM on all ranks, if some node has no memory for it, with
+     * nothing left behind; PMAP_EMPI, after which the port is of no use but for abort(). What waits for
+     * other ranks sleeps. */
+    enum pmap_status (*share)(struct pmap__port *port, int root, const void *data, size_t size,
+                              struct pmap__segment **segment);
+    /* Collective: give a segment back. All ranks give them back in the same order, before close. */
+    void (*unshare)(struct pmap__port *port, struct pmap__segment *segment);
+
+    /* Collective: end the connection and free the port. met: what the root's port has in met; none on the root. */
+    void (*close)(struct pmap__port *port, const struct pmap__meetings *met);
 };
 
 struct pmap__port {
     const struct pmap__transport *ops;
     int rank, size;
-    struct pmap__refusals refused; /* opens that this live port has caused to be refused: see pmap__mpi_open */
+    void *owner;               /* who works on it, for those who find it by its ranks; NULL: it cannot be shared */
+    struct pmap__meetings met; /* opens over the same ranks while it lives: see pmap__mpi_live */
 };
 
 #endif

@@ -43,26 +43,61 @@ static void put_error(struct pen *pen, const struct pmap_error *error)
     put_text(pen, error->text, sizeof error->text);
 }
 
+/* Of which kinds are the messages that name a chunk? */
+static bool names_chunk(enum pmap__frame_kind kind)
+{
+    return kind >= PMAP__CHUNK && kind <= PMAP__REFUSAL;
+}
+
+static void put_chunk(struct pen *pen, const struct pmap__frame *frame)
+{
+    put(pen, frame->grain, 8);
+    put(pen, frame->task, 8);
+    put(pen, frame->args_size, 8);
+    put(pen, frame->result_size, 8);
+    put(pen, frame->job, 8);
+    put(pen, frame->seed, 8);
+    put(pen, (uint64_t)(int64_t)frame->priority, 4);
+    put(pen, frame->wants, 4);
+    put(pen, frame->op, 8);
+    if (frame->op) {
+        put(pen, frame->leaf, 8);
+        put(pen, frame->total, 8);
+    }
+}
+
+static void put_lines(struct pen *pen, const struct pmap__frame *frame)
+{
+    put(pen, (uint64_t)frame->met.n, 2);
+    for (int i = 0; i < frame->met.n; i++) {
+        put(pen, frame->met.lines[i].where, 8);
+        put(pen, frame->met.lines[i].status, 4);
+        put(pen, frame->met.lines[i].times, 4);
+    }
+}
+
 size_t pmap__frame_encode(const struct pmap__frame *frame, unsigned char head[static PMAP__HEAD_MAX])
 {
     struct pen pen = {head};
 
     put(&pen, PMAP__WIRE_VERSION, 2);
     put(&pen, (uint64_t)frame->kind, 2);
-    if (frame->kind != PMAP__BYE) {
+    if (names_chunk(frame->kind)) {
         put(&pen, frame->ticket, 8);
         put(&pen, frame->begin, 8);
         put(&pen, frame->n, 8);
     }
     switch (frame->kind) {
     case PMAP__CHUNK:
-        put(&pen, frame->grain, 8);
-        put(&pen, frame->task, 8);
-        put(&pen, frame->args_size, 8);
-        put(&pen, frame->result_size, 8);
+        put_chunk(&pen, frame);
+        break;
+    case PMAP__RECORDS:
+        put(&pen, frame->records, 8);
         break;
     case PMAP__RESULT:
         put(&pen, frame->busy, 8);
+        put(&pen, frame->skipped, 8);
+        put(&pen, frame->records, 8);
         put(&pen, frame->failed, 8);
         if (frame->failed > 0)
             put_error(&pen, frame->error);
@@ -70,14 +105,34 @@ size_t pmap__frame_encode(const struct pmap__frame *frame, unsigned char head[st
     case PMAP__REFUSAL:
         put_error(&pen, frame->error);
         break;
+    case PMAP__CANCEL:
+        put(&pen, frame->job, 8);
+        break;
+    case PMAP__SHARE:
+    case PMAP__UNSHARE:
+        put(&pen, frame->id, 8);
+        put(&pen, frame->size, 8);
+        break;
     case PMAP__BYE:
-        put(&pen, (uint64_t)frame->refused, 2);
-        for (int i = 0; i < frame->refused; i++)
-            put(&pen, frame->where[i], 8);
+        put_lines(&pen, frame);
         break;
     }
     assert(pen.at <= head + PMAP__HEAD_MAX);
     return (size_t)(pen.at - head);
+}
+
+size_t pmap__entry_encode(const struct pmap__entry *entry, const struct pmap_error *error,
+                          unsigned char bytes[static PMAP__HEAD_MAX])
+{
+    struct pen pen = {bytes};
+
+    put(&pen, entry->item, 8);
+    put(&pen, entry->n, 8);
+    put(&pen, (uint64_t)entry->status, 4);
+    put(&pen, error != NULL, 1);
+    if (error)
+        put_error(&pen, error);
+    return (size_t)(pen.at - bytes);
 }
 
 size_t pmap__error_encode(const struct pmap_error *error, unsigned char bytes[static PMAP__HEAD_MAX])
@@ -141,7 +196,7 @@ static void get_text(struct eye *eye, char *text, size_t room, const char *field
 static void get_error(struct eye *eye, struct pmap_error *error)
 {
     *error = (struct pmap_error){0};
-    error->status = (enum pmap_status)get_between(eye, 4, PMAP_EINVAL, PMAP_EMPI, "error.status");
+    error->status = (enum pmap_status)get_between(eye, 4, PMAP_EINVAL, PMAP_END, "error.status");
     error->code = get_int(eye, "error.code");
     error->item = (size_t)get_between(eye, 8, 0, SIZE_MAX, "error.item");
     error->rank = get_int(eye, "error.rank");
@@ -159,47 +214,106 @@ static enum pmap_status finish(struct eye *eye, const char *what, struct pmap_er
     return PMAP_OK;
 }
 
+static void get_chunk(struct eye *eye, struct pmap__frame *f)
+{
+    uint64_t most = SIZE_MAX / (f->n ? f->n : 1);
+
+    f->grain = get_between(eye, 8, 1, f->n, "grain");
+    f->task = get(eye, 8, "task");
+    f->args_size = get_between(eye, 8, 0, most, "args_size");
+    f->result_size = get_between(eye, 8, 0, most, "result_size");
+    f->job = get(eye, 8, "job");
+    f->seed = get(eye, 8, "seed");
+    f->priority = get_int(eye, "priority");
+    f->wants = (unsigned)get_between(eye, 4, 0, PMAP__WANTS, "wants");
+    f->op = get(eye, 8, "op");
+    if (f->op == 0)
+        return;
+    f->leaf = get_between(eye, 8, 1, SIZE_MAX, "leaf");
+    f->total = get_between(eye, 8, 1, SIZE_MAX, "total");
+    if (f->leaf == 0 || f->n == 0 || f->begin + f->n > (f->total - 1) / f->leaf + 1 ||
+        (f->args_size && f->total > SIZE_MAX / f->args_size))
+        refuse(eye, "total");
+}
+
+static void get_lines(struct eye *eye, struct pmap__frame *f)
+{
+    f->met.n = (int)get_between(eye, 2, 0, PMAP__MEETINGS_MAX, "met");
+    for (int i = 0; i < f->met.n && eye->bad == NULL; i++) {
+        f->met.lines[i].where = get(eye, 8, "where");
+        f->met.lines[i].status = (uint32_t)get_between(eye, 4, PMAP_OK, PMAP_END, "status");
+        f->met.lines[i].times = (uint32_t)get(eye, 4, "times");
+    }
+}
+
 enum pmap_status pmap__frame_decode(const unsigned char *head, size_t size, struct pmap__frame *frame,
                                     struct pmap_error *inside, struct pmap_error *error)
 {
     struct eye eye = {head, head + size, NULL};
-    struct pmap__frame f = {0};
+    struct pmap__frame f;
 
+    memset(&f, 0, offsetof(struct pmap__frame, met.lines)); /* the lines are most of it, and hardly ever there */
     get_between(&eye, 2, PMAP__WIRE_VERSION, PMAP__WIRE_VERSION, "version");
     f.kind = (enum pmap__frame_kind)get_between(&eye, 2, PMAP__CHUNK, PMAP__BYE, "kind");
-    if (f.kind != PMAP__BYE) {
+    if (names_chunk(f.kind)) {
         f.ticket = get(&eye, 8, "ticket");
         f.begin = get_between(&eye, 8, 0, SIZE_MAX, "begin");
         f.n = get_between(&eye, 8, 1, SIZE_MAX - f.begin, "n");
     }
     switch (f.kind) {
     case PMAP__CHUNK:
-        f.grain = get_between(&eye, 8, 1, f.n, "grain");
-        f.task = get(&eye, 8, "task");
-        f.args_size = get_between(&eye, 8, 0, SIZE_MAX / (f.n ? f.n : 1), "args_size");
-        f.result_size = get_between(&eye, 8, 0, SIZE_MAX / (f.n ? f.n : 1), "result_size");
+        get_chunk(&eye, &f);
+        break;
+    case PMAP__RECORDS:
+        f.records = get_between(&eye, 8, 1, SIZE_MAX, "records");
         break;
     case PMAP__RESULT:
         f.busy = get(&eye, 8, "busy");
-        f.failed = get_between(&eye, 8, 0, f.n, "failed");
+        f.skipped = get(&eye, 8, "skipped");
+        f.records = get(&eye, 8, "records");
+        f.failed = get(&eye, 8, "failed");
         if (f.failed > 0)
             f.error = inside;
         break;
     case PMAP__REFUSAL:
         f.error = inside;
         break;
+    case PMAP__CANCEL:
+        f.job = get(&eye, 8, "job");
+        break;
+    case PMAP__SHARE:
+    case PMAP__UNSHARE:
+        f.id = get_between(&eye, 8, 1, UINT64_MAX, "id");
+        f.size = get_between(&eye, 8, 1, SIZE_MAX, "size");
+        break;
     case PMAP__BYE:
-        f.refused = (int)get_between(&eye, 2, 0, PMAP__REFUSED_MAX, "refused");
-        for (int i = 0; i < f.refused && eye.bad == NULL; i++)
-            f.where[i] = get(&eye, 8, "where");
+        get_lines(&eye, &f);
         break;
     }
     if (f.error)
         get_error(&eye, inside);
     enum pmap_status status = finish(&eye, "a message", error);
-    if (status == PMAP_OK)
-        *frame = f;
-    return status;
+    if (status != PMAP_OK)
+        return status;
+    memcpy(frame, &f, offsetof(struct pmap__frame, met.lines) + (size_t)f.met.n * sizeof f.met.lines[0]);
+    return PMAP_OK;
+}
+
+enum pmap_status pmap__entry_decode(const unsigned char **at, const unsigned char *end, struct pmap__entry *entry,
+                                    struct pmap_error *decoded, struct pmap_error *error)
+{
+    struct eye eye = {*at, end, NULL};
+
+    entry->item = get_between(&eye, 8, 0, SIZE_MAX, "item");
+    entry->n = get_between(&eye, 8, 1, SIZE_MAX - entry->item, "n");
+    entry->status = (enum pmap_status)get_between(&eye, 4, PMAP_EINVAL, PMAP_END, "status");
+    decoded->status = PMAP_OK;
+    if (get_between(&eye, 1, 0, 1, "error"))
+        get_error(&eye, decoded);
+    if (eye.bad)
+        return pmap__error_set(error, PMAP_EMISMATCH, "pmap: received a record with a bad %s", eye.bad);
+    *at = eye.at;
+    return PMAP_OK;
 }
 
 enum pmap_status pmap__error_decode(const unsigned char *bytes, size_t size, struct pmap_error *decoded,

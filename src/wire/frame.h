@@ -4,10 +4,17 @@
  * The messages between the root and the ranks that serve it. This is the one place that knows their bytes.
  *
  *   kind      from -> to      head                                            body
- *   CHUNK     root -> rank    which items of which job, what to run on them   n items
- *   RESULT    rank -> root    the same chunk, time it took, failures          n results
+ *   CHUNK     root -> rank    which items of which job, what to run on them   the items
+ *   RECORDS   rank -> root    a chunk, and how many records of failures       the records
+ *   RESULT    rank -> root    the same chunk, time it took, failures          the results
  *   REFUSAL   rank -> root    the same chunk, why it was not run              -
+ *   CANCEL    root -> rank    a job that need not be finished                 -
+ *   SHARE     root -> rank    an id and a size: a collective call follows     -
+ *   UNSHARE   root -> rank    an id: a collective call follows                -
  *   BYE       root -> rank    the pool ends                                   -
+ *
+ * RECORDS go out just before their RESULT; which of the two is complete first is open, for either may be long. What the
+ * bodies of CHUNK and RESULT look like: see engine/pack.h.
  *
  * A head is at most PMAP__HEAD_MAX bytes: numbers are little-endian and have a fixed width, texts are a 16-bit
  * length and their bytes. The transport carries a head together with its body and knows the body's size.
@@ -17,19 +24,38 @@
 #ifndef PMAP_WIRE_FRAME_H
 #define PMAP_WIRE_FRAME_H
 
+#include "base/meeting.h"
+
 #include <pmap.h>
 #include <stddef.h>
 #include <stdint.h>
 
 /* Changes with every change of the bytes; ranks with different versions do not form a pool. */
-#define PMAP__WIRE_VERSION 1
+#define PMAP__WIRE_VERSION 2
 
-/* The longest head is a RESULT with a failure: 10 numbers, a host and a text. */
+/* The longest head is a RESULT with a failure: a dozen numbers, a host and a text. */
 #define PMAP__HEAD_MAX 768
 
-#define PMAP__REFUSED_MAX 16
+enum pmap__frame_kind {
+    PMAP__CHUNK = 1,
+    PMAP__RECORDS,
+    PMAP__RESULT,
+    PMAP__REFUSAL,
+    PMAP__CANCEL,
+    PMAP__SHARE,
+    PMAP__UNSHARE,
+    PMAP__BYE
+};
 
-enum pmap__frame_kind { PMAP__CHUNK = 1, PMAP__RESULT, PMAP__REFUSAL, PMAP__BYE };
+/* What a chunk's rank is asked for. */
+enum {
+    PMAP__WANT_RECORDS = 1, /* a record of each failure */
+    PMAP__WANT_REASONS = 2, /* with its text */
+    PMAP__WANT_STOP = 4,    /* stop at the first failure */
+    PMAP__NAMED = 8,        /* the body begins with the indices of the items */
+    PMAP__SINGLE = 16,      /* this is all of its job, or was run before: it need not keep behind other chunks of the job */
+    PMAP__WANTS = 31
+};
 
 struct pmap__frame {
     enum pmap__frame_kind kind;
@@ -39,11 +65,20 @@ struct pmap__frame {
     uint64_t task;        /* CHUNK: struct pmap_task.id */
     uint64_t args_size;   /* CHUNK: bytes of an item, */
     uint64_t result_size; /*        and of a result */
+    uint64_t job;         /* CHUNK, CANCEL: names the job */
+    uint64_t seed;        /* CHUNK: of the job */
+    int priority;         /* CHUNK: of the job */
+    unsigned wants;       /* CHUNK: PMAP__WANT_… */
+    uint64_t op;          /* CHUNK: struct pmap_op.id; 0: this is no reduction. Otherwise begin and n count leaves, */
+    uint64_t leaf;        /*        of so many items each, */
+    uint64_t total;       /*        of so many items in all */
     uint64_t busy;        /* RESULT: nanoseconds that threads spent on the chunk, added up */
-    uint64_t failed;      /* RESULT: how many items failed; */
+    uint64_t failed;      /* RESULT: how many items failed, */
+    uint64_t skipped;     /*         how many were not run or given up, */
+    uint64_t records;     /*         how many records go with it. RECORDS: the same number */
     const struct pmap_error *error; /* the one with the lowest index if any did; NULL if none. REFUSAL: the reason */
-    int refused;          /* BYE: how many pools over the same ranks the root refused meanwhile, */
-    uint64_t where[PMAP__REFUSED_MAX]; /* and from which lines of the program, as hashes */
+    uint64_t id, size;    /* SHARE, UNSHARE: names the data; how many bytes it is */
+    struct pmap__meetings met; /* BYE: lines that asked for other pools meanwhile */
 };
 
 /* Write the head of a frame; returns its size. */
@@ -54,6 +89,17 @@ size_t pmap__frame_encode(const struct pmap__frame *frame, unsigned char head[st
  * *frame only on success. */
 enum pmap_status pmap__frame_decode(const unsigned char *head, size_t size, struct pmap__frame *frame,
                                     struct pmap_error *inside, struct pmap_error *error);
+
+/* One record of a failure, at most PMAP__HEAD_MAX bytes of it; read moves *at on. error may be NULL, and is then read as
+ * status PMAP_OK. */
+struct pmap__entry {
+    uint64_t item, n;
+    enum pmap_status status;
+};
+size_t pmap__entry_encode(const struct pmap__entry *entry, const struct pmap_error *error,
+                          unsigned char bytes[static PMAP__HEAD_MAX]);
+enum pmap_status pmap__entry_decode(const unsigned char **at, const unsigned char *end, struct pmap__entry *entry,
+                                    struct pmap_error *decoded, struct pmap_error *error);
 
 /* An error alone, for ranks that must tell each other why a pool cannot be. The same bytes as inside a frame. */
 size_t pmap__error_encode(const struct pmap_error *error, unsigned char bytes[static PMAP__HEAD_MAX]);

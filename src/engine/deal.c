@@ -1,0 +1,554 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 the pmap authors
+ *
+ * Dealing chunks to other ranks, and what comes back. The loop offers chunks in rounds, one for each rank at a time, until
+ * every rank holds what sched lets it hold. From then on it is driven by answers: a RESULT from a rank is accounted for
+ * and that rank is offered more. A chunk that is away has a ticket: see ticket.h.
+ *
+ * While threads of the root are idle, as many items are left to them as there are: a message costs more than they do.
+ *
+ * If the transport fails the MPI job is ended with a text: MPI may still hold the caller's arrays then, and the other
+ * ranks wait for a root that they cannot reach.
+ */
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/memory.h"
+#include "engine/pack.h"
+#include "engine/root_inside.h"
+#include "wire/frame.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- Chunks that are away ---- */
+
+static struct pmap__ticket *take_ticket(struct pmap__root *root, struct pmap__job *job, int rank, size_t begin, size_t n)
+{
+    struct pmap__ticket *ticket = pmap__ticket_take(&root->tickets, job, rank, begin, n);
+
+    if (ticket == NULL)
+        return NULL;
+    job->away++;
+    if (job->ranks)
+        job->ranks[rank].chunks++;
+    if (ticket->single)
+        root->peers[rank].singles++;
+    root->peers[rank].chunks++;
+    root->chunks_away++;
+    return ticket;
+}
+
+static void ticket_answered(struct pmap__root *root, struct pmap__ticket *ticket)
+{
+    ticket->answered = true;
+    root->chunks_away--;
+    root->peers[ticket->rank].chunks--;
+    if (ticket->job->ranks)
+        ticket->job->ranks[ticket->rank].chunks--;
+    if (ticket->single)
+        root->peers[ticket->rank].singles--;
+}
+
+static void read_records(struct pmap__root *root, struct pmap__ticket *ticket);
+
+/* Give the ticket back if nothing of it is outstanding; the job may end with it. */
+static void ticket_settle(struct pmap__root *root, struct pmap__ticket *ticket)
+{
+    struct pmap__job *job = ticket->job;
+
+    if (!ticket->answered || !ticket->sent || (ticket->records_due && !ticket->records_here))
+        return;
+    if (ticket->records_due)
+        read_records(root, ticket);
+    pmap__ticket_give(&root->tickets, ticket);
+    job->away--;
+    pmap__root_settle(root, job);
+}
+
+/* ---- Handing out ---- */
+
+/* What all workers together do per time, as far as it is measured; those that are not count as the others' mean. */
+static uint64_t all_rates(struct pmap__root *root, struct pmap__job *job, uint64_t *local)
+{
+    *local = pmap__rate(root->own_threads, atomic_load_explicit(&job->work.item_ns, memory_order_relaxed));
+    int rated = job->rated_threads + (*local ? root->own_threads : 0);
+    uint64_t sum = job->rates + *local;
+    return rated ? sum / (uint64_t)rated * (uint64_t)root->all_threads : 0;
+}
+
+static struct pmap__portion portion_for(struct pmap__root *root, struct pmap__job *job, int rank, size_t left)
+{
+    struct pmap__job_rank *r = job->ranks ? &job->ranks[rank] : NULL;
+    uint64_t local, all = all_rates(root, job, &local);
+    struct pmap__demand demand = {
+        .left = left,
+        .chunksize = job->work.grain,
+        .item_bytes = job->bytes_each,
+        .threads = root->peers[rank].threads,
+        .all_threads = root->all_threads,
+        .ranks = root->ranks - 1,
+        .item_ns = r ? pmap__meter_mean(&r->meter) : 0,
+        .service_ns = root->service_ns,
+        .share = r && all ? pmap__share(r->rate, all) : 0,
+    };
+    if (local && all && root->own_threads)
+        atomic_store_explicit(&job->thread_share, pmap__share(local / (uint64_t)root->own_threads, all),
+                              memory_order_relaxed);
+    struct pmap__portion portion = pmap__portion_next(&demand);
+    size_t held;
+    root->supplied_ns = pmap__multiply(portion.hold * portion.chunk, demand.item_ns, &held)
+                            ? held / (uint64_t)demand.threads : PMAP__S;
+    return portion;
+}
+
+static void fail_for_memory(struct pmap__job *job, size_t begin, size_t n)
+{
+    struct pmap_error error;
+    pmap__error_set(&error, PMAP_ENOMEM, "pmap: no memory on the root to hand out item %zu", begin);
+    pmap__job_fail(job, begin, n, &error);
+}
+
+/* The chunk did not leave. */
+static void withdraw_ticket(struct pmap__root *root, struct pmap__ticket *ticket)
+{
+    fail_for_memory(ticket->job, ticket->begin, ticket->n);
+    ticket_answered(root, ticket);
+    ticket->sent = true;
+    ticket_settle(root, ticket);
+}
+
+static unsigned wants(const struct pmap__job *job)
+{
+    const struct pmap__order_form *form = &job->form;
+    bool first = form->retries && !job->parent;
+    unsigned w = 0;
+
+    if (form->statuses || form->retries || form->reasons)
+        w |= PMAP__WANT_RECORDS;
+    if (form->reasons && !first)
+        w |= PMAP__WANT_REASONS;
+    if (form->on_error == PMAP_STOP && !form->retries)
+        w |= PMAP__WANT_STOP;
+    return w | (job->order ? PMAP__NAMED : 0) | (job->place_in_line.single ? PMAP__SINGLE : 0);
+}
+
+/* Items of the leaves [begin, begin + n). */
+static size_t items_of_leaves(const struct pmap__fold *fold, size_t begin, size_t n)
+{
+    size_t first = begin * fold->leaf, left = fold->total - first;
+    return left / fold->leaf < n ? left : n * fold->leaf;
+}
+
+static enum pmap_status find_body(struct pmap__job *job, size_t begin, size_t n, const void **body, size_t *size, void **packed)
+{
+    const struct pmap_task *task = job->form.task;
+    struct pmap__pick pick = {.array = job->form.args, .element = task->args_size, .bytes = task->bytes, .begin = begin,
+                              .n = n, .names = job->order};
+
+    if (job->fold == NULL)
+        return pmap__pack(&pick, job->order != NULL, body, size, packed);
+    *packed = NULL;
+    *body = pmap__element(job->form.args, begin * job->fold->leaf, task->args_size);
+    *size = items_of_leaves(job->fold, job->base + begin, n) * task->args_size;
+    return PMAP_OK;
+}
+
+static void send_chunk(struct pmap__root *root, struct pmap__job *job, int rank, size_t begin, size_t n, size_t grain)
+{
+    unsigned char head[PMAP__HEAD_MAX];
+    struct pmap__ticket *ticket = take_ticket(root, job, rank, begin, n);
+    const void *body;
+    size_t size;
+
+    if (ticket == NULL) {
+        fail_for_memory(job, begin, n);
+        pmap__root_settle(root, job);
+        return;
+    }
+    if (find_body(job, begin, n, &body, &size, &ticket->packed) != PMAP_OK) {
+        withdraw_ticket(root, ticket);
+        return;
+    }
+    struct pmap__frame frame = {.kind = PMAP__CHUNK,
+                                .ticket = ticket->number,
+                                .begin = job->base + begin,
+                                .n = n,
+                                .grain = grain < n ? grain : n,
+                                .task = job->form.task->id,
+                                .args_size = job->form.task->args_size,
+                                .result_size = job->form.task->result_size,
+                                .job = job->id,
+                                .seed = job->form.seed,
+                                .priority = job->form.priority,
+                                .wants = wants(job)};
+    if (job->fold) {
+        frame.op = job->fold->op->id;
+        frame.leaf = job->fold->leaf;
+        frame.total = job->fold->total;
+    }
+    size_t head_size = pmap__frame_encode(&frame, head);
+    ticket->sent = size == 0;
+    enum pmap_status status = root->port->ops->send(root->port, rank, head, head_size, body, size, size ? ticket : NULL);
+    root->handled++;
+    root->moved += size;
+    if (status == PMAP_ENOMEM)
+        withdraw_ticket(root, ticket);
+    else if (status != PMAP_OK)
+        root->port->ops->abort(root->port, "pmap: a chunk could not be sent");
+}
+
+/* May this rank hold another chunk of the job? A single piece waits here for the thread that is free first, wherever that
+ * is: at a rank it may wait behind bulk alone, and only if that is known to come in short items. */
+static bool has_room(struct pmap__root *root, struct pmap__job *job, int rank, const struct pmap__portion *portion)
+{
+    const struct pmap__peer *peer = &root->peers[rank];
+    size_t threads = (size_t)peer->threads;
+
+    if (job->ranks)
+        return job->ranks[rank].chunks < portion->hold;
+    if (peer->chunks > peer->singles && (peer->bulk_ns == 0 || peer->bulk_ns >= PMAP__LONG_ITEM))
+        return peer->chunks < threads;
+    return peer->singles < threads;
+}
+
+static struct pmap__job *job_at(struct pmap__waiter *place)
+{
+    return place ? (struct pmap__job *)((char *)place - offsetof(struct pmap__job, place_in_line)) : NULL;
+}
+
+/* Nothing of it is left to hand out. */
+static bool used_up(struct pmap__job *job)
+{
+    if (atomic_load_explicit(pmap__job_flag(job), memory_order_relaxed))
+        pmap__job_skip_rest(job);
+    return pmap__work_left(&job->work) == 0;
+}
+
+static void clean(struct pmap__root *root, struct pmap__queue *queue)
+{
+    struct pmap__job *job;
+
+    while ((job = job_at(queue->first)) != NULL && used_up(job)) {
+        pmap__root_unlist(root, job);
+        pmap__root_settle(root, job);
+    }
+}
+
+void pmap__deal_clean(struct pmap__root *root)
+{
+    clean(root, &root->open.single);
+    clean(root, &root->open.bulk);
+}
+
+/* Offer one chunk of a job to a rank; true if it took one. */
+static bool offer_of(struct pmap__root *root, int rank, struct pmap__job *job)
+{
+    size_t begin, end;
+    size_t left = pmap__work_left(&job->work);
+    size_t idle = root->team ? (size_t)pmap__team_idle(root->team) : 0;
+
+    if (left <= idle) {
+        root->left_to_team = true;
+        return false;
+    }
+    struct pmap__portion portion = portion_for(root, job, rank, left);
+    if (!has_room(root, job, rank, &portion))
+        return false;
+    if (job->work.grain == 0 && portion.chunk > left - idle)
+        portion.chunk = left - idle;
+    if (!pmap__work_take(&job->work, portion.chunk, &begin, &end))
+        return false;
+    root->peers[rank].after_single = job->place_in_line.single;
+    if (job->ranks && job->ranks[rank].rate == 0)
+        root->peers[rank].bulk_ns = 0;
+    send_chunk(root, job, rank, begin, end - begin, portion.grain);
+    return true;
+}
+
+/* Offer one chunk to a rank, of the job whose turn it is, or else of the first of the other class if it has the same
+ * priority; true if it took one. */
+static bool offer(struct pmap__root *root, int rank)
+{
+    if (root->peers[rank].threads == 0)
+        return false;
+    pmap__deal_clean(root);
+    struct pmap__waiter *first = pmap__line_next(&root->open, root->peers[rank].after_single);
+    if (first == NULL)
+        return false;
+    struct pmap__waiter *other = first->single ? root->open.bulk.first : root->open.single.first;
+    bool equal = other && other->priority == first->priority;
+    return offer_of(root, rank, job_at(first)) || (equal && other->waiting && offer_of(root, rank, job_at(other)));
+}
+
+void pmap__deal_around(struct pmap__root *root)
+{
+    bool taken = root->port != NULL;
+
+    root->left_to_team = false;
+    while (taken) {
+        taken = false;
+        for (int rank = 0; rank < root->ranks; rank++)
+            taken |= offer(root, rank);
+    }
+    /* Threads that seemed idle may have found something else to do: look again. */
+    root->offer_around = root->left_to_team;
+}
+
+bool pmap__deal_tell(struct pmap__root *root, const struct pmap__frame *frame)
+{
+    unsigned char head[PMAP__HEAD_MAX];
+    size_t head_size = pmap__frame_encode(frame, head);
+
+    for (int rank = 0; rank < root->ranks; rank++)
+        if (rank != root->port->rank &&
+            root->port->ops->send(root->port, rank, head, head_size, NULL, 0, NULL) != PMAP_OK)
+            return false;
+    return true;
+}
+
+void pmap__deal_cancel(struct pmap__root *root, const struct pmap__job *job)
+{
+    struct pmap__frame frame = {.kind = PMAP__CANCEL, .job = job->id};
+    if (root->port && (job->away || job->children) && !pmap__deal_tell(root, &frame))
+        root->port->ops->abort(root->port, "pmap: the end of a call could not be sent");
+}
+
+/* ---- What comes back ---- */
+
+static void measured(struct pmap__root *root, struct pmap__job *job, int rank, uint64_t busy, uint64_t n)
+{
+    struct pmap__job_rank *r = job->ranks ? &job->ranks[rank] : NULL;
+    int threads = root->peers[rank].threads;
+
+    if (r == NULL)
+        return;
+    if (r->rate == 0)
+        job->rated_threads += threads;
+    pmap__meter_add(&r->meter, busy, n);
+    job->rates -= r->rate;
+    r->rate = pmap__rate(threads, pmap__meter_mean(&r->meter));
+    job->rates += r->rate;
+    root->peers[rank].bulk_ns = pmap__meter_mean(&r->meter);
+}
+
+/* Do results of a chunk go straight to their place? */
+static bool is_direct(const struct pmap__ticket *ticket)
+{
+    const struct pmap__job *job = ticket->job;
+    return job->fold == NULL && job->order == NULL && !job->form.task->bytes;
+}
+
+/* May the results of this chunk have so many bytes? */
+static bool is_right_size(const struct pmap__ticket *ticket, const struct pmap__frame *frame, size_t size)
+{
+    const struct pmap__job *job = ticket->job;
+    struct pmap__node nodes[PMAP__FOLD_NODES];
+
+    if (job->fold && (frame->failed || frame->skipped))
+        return size == 0;
+    if (job->fold)
+        return size == job->fold->op->size *
+                           pmap__fold_nodes(job->fold, job->base + ticket->begin, job->base + ticket->begin + ticket->n, nodes);
+    return job->form.task->bytes || size == ticket->n * job->form.task->result_size;
+}
+
+static bool is_answer(const struct pmap__ticket *ticket, const struct pmap__frame *frame, size_t size)
+{
+    switch (frame->kind) {
+    case PMAP__RESULT: return !ticket->answered && is_right_size(ticket, frame, size);
+    case PMAP__REFUSAL: return !ticket->answered && size == 0;
+    case PMAP__RECORDS: return !ticket->records_here && size > 0;
+    default: return false;
+    }
+}
+
+/* The ticket that a message answers; NULL and why not. *inside is for frame->error. */
+static struct pmap__ticket *read_answer(struct pmap__root *root, int from, const unsigned char *head, size_t head_size,
+                                        size_t size, struct pmap__frame *frame, struct pmap_error *inside,
+                                        struct pmap_error *error)
+{
+    if (pmap__frame_decode(head, head_size, frame, inside, error) != PMAP_OK)
+        return NULL;
+    bool chunk = frame->kind == PMAP__RESULT || frame->kind == PMAP__REFUSAL || frame->kind == PMAP__RECORDS;
+    struct pmap__ticket *ticket = NULL;
+    if (chunk)
+        ticket = pmap__ticket_find(&root->tickets, frame->ticket, from, frame->begin, frame->n);
+    if (ticket && is_answer(ticket, frame, size))
+        return ticket;
+    pmap__error_set(error, PMAP_EMISMATCH, "pmap: rank %d sent an answer to nothing that it was asked", from);
+    return NULL;
+}
+
+static void *land(void *owner, int from, const unsigned char *head, size_t head_size, size_t size)
+{
+    struct pmap__root *root = owner;
+    struct pmap__frame frame;
+    struct pmap_error inside, error;
+
+    struct pmap__ticket *ticket = read_answer(root, from, head, head_size, size, &frame, &inside, &error);
+    if (ticket == NULL)
+        return NULL;
+    if (frame.kind == PMAP__RECORDS)
+        return ticket->records = malloc(size);
+    if (is_direct(ticket))
+        return pmap__element_mutable(ticket->job->form.results, ticket->begin, ticket->job->form.task->result_size);
+    return ticket->in = malloc(size);
+}
+
+static void refused(struct pmap__job *job, const struct pmap__ticket *ticket, const struct pmap__frame *frame)
+{
+    struct pmap_error error = *frame->error;
+    if (error.status == PMAP_EINVAL)
+        snprintf(error.text, sizeof error.text, "pmap: %s (rank %d) does not know %s %s: every rank must register it "
+                 "before pmap_create", error.host, ticket->rank, job->fold ? "the operation or the task" : "task",
+                 job->form.task->name);
+    pmap__job_fail(job, ticket->begin, ticket->n, &error);
+}
+
+static void no_memory_for_results(struct pmap__ticket *ticket, size_t begin, size_t n)
+{
+    struct pmap_error error;
+    pmap__error_set(&error, PMAP_ENOMEM, "pmap: no memory on the root for the result of item %zu", ticket->job->base + begin);
+    pmap__job_fail(ticket->job, begin, n, &error);
+}
+
+static void import(struct pmap__ticket *ticket)
+{
+    struct pmap__job *job = ticket->job;
+    size_t begin = job->base + ticket->begin;
+    struct pmap_error error;
+
+    if (pmap__fold_import(job->fold, begin, begin + ticket->n, ticket->in, &error) == PMAP_OK)
+        return;
+    error.item = begin * job->fold->leaf;
+    pmap__failures_count(job->fold->verdict, &error, 1);
+}
+
+/* Put results that have landed in a buffer where they belong. */
+static void place_results(struct pmap__ticket *ticket, size_t size)
+{
+    struct pmap__job *job = ticket->job;
+    const struct pmap_task *task = job->form.task;
+    struct pmap__pick pick = {.element = task->result_size, .bytes = task->bytes, .begin = ticket->begin, .n = ticket->n,
+                              .names = job->order};
+    const size_t *names;
+    const void *elements;
+    size_t lost;
+
+    if (task->bytes && ticket->n == 1) { /* it is in its own memory already */
+        size_t at = job->order ? job->order[ticket->begin] : ticket->begin;
+        ((struct pmap_bytes *)job->form.results)[at] = (struct pmap_bytes){ticket->in, size};
+        ticket->in = NULL;
+        return;
+    }
+    struct pmap_bytes *array = task->bytes ? calloc(ticket->n, sizeof *array) : NULL;
+    if (task->bytes && array == NULL)
+        no_memory_for_results(ticket, ticket->begin, ticket->n);
+    else if (!pmap__unpack(ticket->in, size, ticket->n, task->result_size, task->bytes, false, &names, &elements, array))
+        job->root->port->ops->abort(job->root->port, "pmap: results came that make no sense");
+    else if (!pmap__place(&pick, job->form.results, elements, &lost))
+        no_memory_for_results(ticket, ticket->begin + lost, ticket->n - lost);
+    free(array);
+}
+
+static void take_result(struct pmap__root *root, struct pmap__ticket *ticket, const struct pmap__frame *frame,
+                        const void *body, size_t size)
+{
+    struct pmap__job *job = ticket->job;
+
+    if (size && body == NULL) {
+        no_memory_for_results(ticket, ticket->begin, ticket->n);
+    } else if (job->fold) {
+        if (size)
+            import(ticket);
+    } else if (!is_direct(ticket) && job->form.task->result_size) {
+        place_results(ticket, size);
+    }
+    if (frame->failed)
+        pmap__failures_count(&job->failures, frame->error, frame->failed);
+    if (frame->skipped)
+        pmap__failures_skipped(&job->failures, frame->skipped);
+    if (atomic_load(pmap__job_flag(job)))
+        atomic_store(&root->cancels, true); /* perhaps these failures were too many */
+    ticket->records_due = frame->records > 0;
+    measured(root, job, ticket->rank, frame->busy, frame->n);
+}
+
+/* Behind the last item, or leaf, that a record of the job may name. */
+static size_t end_of_items(const struct pmap__job *job)
+{
+    if (job->fold)
+        return job->fold->leaves;
+    return job->order ? job->form.n : job->base + job->work.n;
+}
+
+static void read_records(struct pmap__root *root, struct pmap__ticket *ticket)
+{
+    const unsigned char *at = ticket->records, *end = at + ticket->records_size;
+    struct pmap__failures *failures = &ticket->job->failures;
+    struct pmap__entry entry;
+    struct pmap_error reason, error;
+
+    if (at == NULL) {
+        failures->forgot = true;
+        return;
+    }
+    for (uint64_t i = 0; i < ticket->records_n; i++) {
+        if (pmap__entry_decode(&at, end, &entry, &reason, &error) != PMAP_OK ||
+            entry.item + entry.n > end_of_items(ticket->job))
+            root->port->ops->abort(root->port, "pmap: records came that make no sense");
+        pmap__failures_record(failures, entry.item, entry.n, entry.status, reason.status ? &reason : NULL);
+    }
+}
+
+static void arrived(void *owner, int from, const unsigned char *head, size_t head_size, void *body, size_t size)
+{
+    struct pmap__root *root = owner;
+    struct pmap__frame frame;
+    struct pmap_error inside, error;
+
+    struct pmap__ticket *ticket = read_answer(root, from, head, head_size, size, &frame, &inside, &error);
+    if (ticket == NULL) {
+        root->port->ops->abort(root->port, error.text);
+        return;
+    }
+    root->handled++;
+    root->moved += size;
+    if (frame.kind == PMAP__RECORDS) {
+        ticket->records_here = true;
+        ticket->records_n = frame.records;
+        ticket->records_size = size;
+        ticket_settle(root, ticket);
+        return;
+    }
+    if (frame.kind == PMAP__REFUSAL)
+        refused(ticket->job, ticket, &frame);
+    else
+        take_result(root, ticket, &frame, body, size);
+    ticket_answered(root, ticket);
+    ticket_settle(root, ticket);
+    while (offer(root, from))
+        ;
+}
+
+static void sent(void *owner, void *token)
+{
+    struct pmap__root *root = owner;
+    struct pmap__ticket *ticket = token;
+    ticket->sent = true;
+    ticket_settle(root, ticket);
+}
+
+bool pmap__deal_poll(struct pmap__root *root)
+{
+    static const struct pmap__receiver callbacks = {.land = land, .arrived = arrived, .sent = sent};
+    struct pmap__receiver receiver = callbacks;
+    int events = 0;
+
+    receiver.owner = root;
+    enum pmap_status status = root->port->ops->poll(root->port, &receiver, &events);
+    if (status != PMAP_OK)
+        root->port->ops->abort(root->port, "pmap: the root could not receive");
+    return events > 0;
+}

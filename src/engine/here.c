@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 the pmap authors */
+#include "engine/here.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "engine/wait.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+void pmap__job_call_back(struct pmap__job *job)
+{
+    const struct pmap__order_form *form = &job->form;
+    struct pmap_error error, said;
+    struct pmap__run run;
+
+    if (form->callback == NULL && form->error_callback == NULL)
+        return;
+    enum pmap_status status = pmap__job_outcome(job, &error);
+    bool before = pmap__wait_forbidden();
+    pmap__wait_forbid(true);
+    pmap__role_begin(&run, "a callback", job->place, 0, &said);
+    if (status == PMAP_OK && form->callback)
+        form->callback(form->user, form->results, form->n);
+    else if (status != PMAP_OK && form->error_callback)
+        form->error_callback(form->user, &error);
+    pmap__role_end(&run);
+    pmap__wait_forbid(before);
+    if (said.status != PMAP_OK)
+        pmap__warn("%s", said.text + strlen("pmap: "));
+}
+
+void pmap__job_give_result(struct pmap__job *job)
+{
+    struct pmap_error error;
+    if (job->fold && job->fold->top && pmap__job_outcome(job, &error) == PMAP_OK)
+        memcpy(job->form.results, job->fold->top->value, job->fold->op->size);
+}
+
+static void run_once(struct pmap__job *job, int thread)
+{
+    struct pmap__run run = {.task = job->form.task, .place = job->place, .thread = thread, .failures = &job->failures,
+                            .cancelled = pmap__job_flag(job), .seed = job->form.seed, .args = job->form.args,
+                            .results = job->form.results, .base = job->base, .names = job->order, .scattered = job->order};
+    size_t n = job->work.n, chunk = job->work.grain ? job->work.grain : n;
+
+    pmap__run_begin(&run);
+    for (size_t at = 0; at < n; at += chunk) {
+        size_t end = chunk < n - at ? at + chunk : n;
+        if (job->fold)
+            pmap__fold_span(job->fold, &run, at, end);
+        else
+            pmap__run_span(&run, at, end);
+    }
+    pmap__run_end(&run);
+}
+
+static void pause_for(uint64_t ns)
+{
+    if (ns)
+        nanosleep(&(struct timespec){.tv_sec = (time_t)(ns / PMAP__S), .tv_nsec = (long)(ns % PMAP__S)}, NULL);
+}
+
+/* Run what failed until it does not, or has been tried often enough. */
+static void run_again(struct pmap__job *job, const struct pmap__record *record, int thread)
+{
+    struct pmap__job *child = pmap__job_again(job, record->item, record->n);
+    struct pmap_error error;
+
+    if (child == NULL) {
+        job->failures.forgot = true;
+        return;
+    }
+    child->place = job->place;
+    do {
+        pause_for(job->form.retry_delay);
+        pmap__failures_clear(&child->failures);
+        run_once(child, thread);
+    } while (child->failures.count && child->attempt++ <= job->form.retries);
+    if (child->failures.count) {
+        pmap__failures_lowest(&child->failures, &error);
+        if (job->fold)
+            pmap__failures_count(&job->last, &error, record->n);
+        else
+            pmap__failures_add(&job->last, &error, record->n);
+    }
+    pmap__job_fini(child);
+    free(child);
+}
+
+static void run_failures_again(struct pmap__job *job, int thread)
+{
+    struct pmap__record *record = pmap__failures_take(&job->failures);
+
+    while (record) {
+        struct pmap__record *next = record->next;
+        if (record->status == PMAP_ECANCELLED || atomic_load(&job->cancelled))
+            pmap__failures_skip(&job->last, record->item, record->n);
+        else
+            run_again(job, record, thread);
+        pmap__record_free(record);
+        record = next;
+    }
+}
+
+void pmap__job_run_here(struct pmap__job *job)
+{
+    int thread;
+
+    pmap__item_running(&job->place, &thread);
+    job->own_fold.place = job->place;
+    job->own_fold.verdict = pmap__job_verdict(job);
+    run_once(job, thread);
+    if (job->form.retries)
+        run_failures_again(job, thread);
+    pmap__job_give_result(job);
+    pmap__job_call_back(job);
+    pmap__job_done(job);
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 the pmap authors
+ *
+ * What the two halves of a root share: root.c, its loop and the lives of jobs, and deal.c, the chunks that it deals to other
+ * ranks. Nobody else includes this.
+ */
+#ifndef PMAP_ENGINE_ROOT_INSIDE_H
+#define PMAP_ENGINE_ROOT_INSIDE_H
+
+#include "base/line.h"
+#include "engine/root.h"
+#include "engine/share.h"
+#include "engine/ticket.h"
+#include "wire/frame.h"
+
+struct pmap__peer {
+    int threads;
+    size_t chunks;     /* that it holds, of all jobs, */
+    size_t singles;    /* and how many of them are of jobs of one piece */
+    bool after_single; /* what it got last was one */
+    uint64_t bulk_ns;  /* mean time of an item of the other jobs; 0: not measured */
+};
+
+struct pmap__root {
+    struct pmap__loop loop;
+    struct pmap__port *port;
+    struct pmap__team *team;
+    const struct pmap__place *place;
+    bool caller_steps;
+    int asked; /* threads */
+    void (*closed)(void *);
+    void *argument;
+    pthread_t creator;
+
+    pthread_mutex_t lock; /* of these: */
+    struct pmap__note *inbox, **inbox_last;
+    struct pmap__tenant *tenants;
+    struct pmap__sharing *sharing, **sharing_last; /* what waits to be shared */
+    /* without the lock: */
+    atomic_bool mail;      /* there may be notes in the inbox; so that the loop need not lock to see that there are none */
+    atomic_bool cancels;   /* some jobs are cancelled, and the loop has not looked at them yet */
+    atomic_bool shares;    /* something waits to be shared */
+    atomic_bool closing;   /* the pool shall end once every job has */
+    atomic_size_t pending; /* jobs that are not done, of all tenants */
+    atomic_uint_fast64_t last_id;
+
+    /* The loop's own from here on. */
+    struct pmap__line open; /* jobs with items to hand out */
+    struct pmap__job *later; /* jobs that are not due yet */
+    size_t alive;           /* jobs that the loop knows and are not done */
+    struct pmap__peer *peers; /* by rank */
+    int ranks, own_threads, all_threads;
+    struct pmap__tickets tickets;
+    uint64_t service_ns;     /* mean time the loop spends on one message of a chunk */
+    unsigned steps;          /* of the loop, so far */
+    uint64_t handled, moved; /* messages and bytes of bodies in this step, to measure that */
+    size_t chunks_away;      /* that are not answered */
+    uint64_t supplied_ns;    /* how long the work that a rank was last allowed to hold will last it; 0: unknown */
+    bool left_to_team;       /* items were not offered, for threads of the root seemed to be free for them */
+    bool offer_around;       /* ranks that hold nothing may want a chunk: a job is new, or at the head of the list */
+    struct pmap__shares shared;
+    bool said_bye;
+};
+
+/* root.c */
+void pmap__root_settle(struct pmap__root *root, struct pmap__job *job); /* complete it if nothing is outstanding; it may be gone */
+void pmap__root_unlist(struct pmap__root *root, struct pmap__job *job);
+
+/* deal.c */
+void pmap__deal_around(struct pmap__root *root); /* offer chunks to all ranks, as long as somebody takes one */
+bool pmap__deal_poll(struct pmap__root *root);   /* handle what has come; true if there was anything */
+void pmap__deal_clean(struct pmap__root *root);  /* drop jobs that have nothing left to hand out from the head of the line */
+void pmap__deal_cancel(struct pmap__root *root, const struct pmap__job *job); /* tell the ranks */
+bool pmap__deal_tell(struct pmap__root *root, const struct pmap__frame *frame); /* the same head to all other ranks */
+
+#endif
