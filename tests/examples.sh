@@ -51,7 +51,7 @@ same() { # expected, actual text
     diff <(echo "$1") <(echo "$2")
 }
 
-# ---- square, power, spmd ----
+# ---- square, power, sweep, pi, spmd ----
 
 square() {
     local output
@@ -74,6 +74,28 @@ power() {
     output=$(start "$1" power) && same "$(power_table)" "$output"
 }
 
+# The table is that of the same equations solved in Python.
+sweep() {
+    local output
+    output=$(start "$1" sweep) && same "$(cat <<'END'
+mass friction spring  settles after
+   1        6     20         1.59 s
+   1        6     15         1.78 s
+   1        5     15         1.84 s
+   1        6     10         1.98 s
+   1        5     20         2.00 s
+16 of 128 swing ever wider, 16 still swing after a minute
+END
+)" "$output" && [ "$(wc -l <"$work/err")" -ge 128 ]
+}
+
+# The same digits everywhere; those of one thread are near enough to pi.
+pi() {
+    local output alone
+    alone=$(start threads=1 pi 50)
+    output=$(start "$1" pi 50) && same "$alone" "$output" && [[ $output == *" 3.14"* ]]
+}
+
 # The number is that of the same sums done in Python.
 spmd() {
     local output
@@ -82,6 +104,8 @@ spmd() {
 
 check square "prints 1, 4, 9" square
 check power "prints what the shell computes" power
+check sweep "the table" sweep
+check pi "the same digits" pi
 check spmd "prints the same for any number of ranks" spmd
 
 # ---- mandelbrot ----
