@@ -120,11 +120,31 @@ static bool scale_right(size_t n, const void *in, const void *out)
     return true;
 }
 
+/* sum: one result for all items, the sum of their squares. It stands in out[0]; what follows there means nothing. */
+static void sum_run(size_t n, const void *in, void *out)
+{
+    const double *x = in;
+    double *y = out, sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += x[i] * x[i];
+    *y = sum;
+}
+
+static bool sum_right(size_t n, const void *in, const void *out)
+{
+    const double *sum = out, m = (double)n, expected = (m - 1) * m * (2 * m - 1) / 6; /* of i * i for i < n */
+    (void)in;
+    return *sum >= expected * (1 - 1e-9) && *sum <= expected * (1 + 1e-9);
+}
+
 static const struct work works[] = {
     {"square", sizeof(int), square_fill, square_run, square_right},
     {"spin", sizeof(int), spin_fill, spin_run, same},
     {"skew", sizeof(int), skew_fill, nap_run, same},
     {"scale", sizeof(double), scale_fill, scale_run, scale_right},
+    {"sum", sizeof(double), scale_fill, sum_run, sum_right},
+    {"sum-simd", sizeof(double), scale_fill, sum_run, sum_right},      /* loop.c knows what to do */
+    {"growth", sizeof(int), square_fill, square_run, square_right},    /* stream.c knows what to do */
     {"idle", sizeof(int), square_fill, square_run, square_right},      /* pool.c knows what to do */
     {"calibrate", sizeof(int), square_fill, square_run, square_right}, /* alone.c knows what to do */
 };
@@ -148,6 +168,12 @@ static const struct option {
     {"processes", offsetof(struct bench, processes), 2, 1, 1000},
     {"steps", offsetof(struct bench, steps), 0, 0, INT_MAX},
     {"at", offsetof(struct bench, at), 32, 0, LONG_MAX / 64},
+    {"buffer", offsetof(struct bench, buffer), 0, 0, LONG_MAX / 64},
+    {"consume", offsetof(struct bench, consume), 0, 0, INT_MAX},
+    {"generate", offsetof(struct bench, generate), 0, 0, INT_MAX},
+    {"own", offsetof(struct bench, own), 0, 0, 1},
+    {"busy", offsetof(struct bench, busy), 0, 0, 1000000},
+    {"beside", offsetof(struct bench, beside), 0, 0, 1},
 };
 enum { NOPTIONS = sizeof options / sizeof *options };
 
@@ -273,6 +299,21 @@ double bench_rounds(const struct bench *b, void (*round)(void *context, size_t n
     return bench_median(seconds, b->rounds);
 }
 
+static void line(const char *what, long n, double figure, const char *variant, va_list args)
+{
+    printf("%s\t", what);
+    vprintf(variant, args);
+    printf("\t%ld\t%.9f\n", n, figure);
+}
+
+void bench_line(const char *what, long n, double figure, const char *variant, ...)
+{
+    va_list args;
+    va_start(args, variant);
+    line(what, n, figure, variant, args);
+    va_end(args);
+}
+
 int bench_report(const struct bench *b, const struct bench_arrays *a, double seconds, const char *variant, ...)
 {
     if (a && !b->work->right((size_t)b->n, a->in, a->out)) {
@@ -281,11 +322,61 @@ int bench_report(const struct bench *b, const struct bench_arrays *a, double sec
     }
     va_list args;
     va_start(args, variant);
-    printf("%s\t", b->work->name);
-    vprintf(variant, args);
-    printf("\t%ld\t%.9f\n", b->n, seconds);
+    line(b->work->name, b->n, seconds, variant, args);
     va_end(args);
     return 0;
+}
+
+int bench_latency(const struct bench *b, bool (*call)(void *context, int x), void *context, const char *variant, ...)
+{
+    double *seconds = malloc((size_t)b->n * sizeof *seconds);
+    bool right = seconds != NULL;
+
+    for (long i = -b->warm; i < b->n && right; i++) {
+        int x = (int)((i + b->warm) % 46341);
+        double begin = bench_now();
+        right = call(context, x);
+        if (i >= 0)
+            seconds[i] = bench_now() - begin;
+    }
+    if (right) {
+        double median = bench_median(seconds, b->n);
+        va_list args;
+        va_start(args, variant);
+        line("latency-99", 1, seconds[b->n - 1 - b->n / 100], variant, args);
+        va_end(args);
+        va_start(args, variant);
+        line("latency", 1, median, variant, args);
+        va_end(args);
+    } else {
+        fprintf(stderr, "latency: a call failed, or its result was wrong\n");
+    }
+    free(seconds);
+    return right ? 0 : 1;
+}
+
+/* VmHWM, not getrusage: that one begins with what the process had before exec, a copy of the Python that started it. */
+double bench_peak(bool anew)
+{
+    char text[256];
+    long kib = -1;
+    FILE *file;
+
+    if (anew && (file = fopen("/proc/self/clear_refs", "w"))) {
+        fputs("5", file); /* see proc(5) */
+        fclose(file);
+    }
+    if ((file = fopen("/proc/self/status", "r"))) {
+        while (kib < 0 && fgets(text, sizeof text, file))
+            if (strncmp(text, "VmHWM:", 6) == 0)
+                kib = strtol(text + 6, NULL, 10);
+        fclose(file);
+    }
+    if (kib < 0) {
+        fprintf(stderr, "no VmHWM in /proc/self/status\n");
+        exit(1);
+    }
+    return 1024.0 * (double)kib;
 }
 
 /* The thread's CPU clock stands still while others have the core, and the fastest of several tries is the one

@@ -8,6 +8,9 @@
  *
  *     $ bench/loop work=square n=10000000 threads=2 chunk=1
  *     square	OpenMP, 2 threads, dynamic, chunk 1	10000000	0.118200000
+ *
+ * One that measures several things prints a line for each, the main one last. Where a line is not about time (memory,
+ * growth), bytes stand in place of the seconds.
  */
 #ifndef BENCH_H
 #define BENCH_H
@@ -35,6 +38,12 @@ struct bench {
     long processes;          /* alone: processes side by side */
     long steps;              /* spin: steps of one item */
     long at;                 /* skew: where the four long items stand */
+    long buffer;             /* stream: the buffersize; 0: the library's choice */
+    long consume;            /* stream: steps of spin that the consumer takes for each result, */
+    long generate;           /* and the generator for each item */
+    long own;                /* latency: 1 if the program initialises MPI, and the pool is its guest */
+    long busy;               /* busy: milliseconds for which something computes beside the map: */
+    long beside;             /* 0: the caller itself; 1: a process of its own, while the caller waits */
 };
 
 /* A workload: items of one type in, as many of the same type out. */
@@ -63,7 +72,21 @@ double bench_rounds(const struct bench *b, void (*round)(void *context, size_t n
 int bench_report(const struct bench *b, const struct bench_arrays *a, double seconds, const char *variant, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* Print a line about something else than b->work: what it is, and its figure for n of something. */
+void bench_line(const char *what, long n, double figure, const char *variant, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* How long does one call take? After b->warm calls that do not count, b->n of them, each timed by itself; call says
+ * whether the answer to x was right. Prints two lines, latency-99 (99 of 100 calls take no longer) and latency (the
+ * median). Returns what main returns. */
+int bench_latency(const struct bench *b, bool (*call)(void *context, int x), void *context, const char *variant, ...)
+    __attribute__((format(printf, 4, 5)));
+
 double bench_median(double *values, long n); /* sorts them */
+
+/* The most memory, in bytes, that this process has had in use: its peak resident set. If anew, the peak begins here: it
+ * is what the process has in use now. */
+double bench_peak(bool anew);
 
 double bench_now(void);             /* seconds of the wall clock since some moment */
 double bench_cpu_seconds(void);     /* CPU time of this process, all threads */

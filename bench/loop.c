@@ -5,6 +5,7 @@
  *
  *     loop work=square n=10000000 threads=2 chunk=1000      schedule(dynamic, 1000)
  *     loop work=scale n=134217728 threads=2                 no schedule named: one block for each thread
+ *     loop work=sum-simd n=67108864 threads=2               a reduction that may add in any order within a thread, too
  */
 #include "bench.h"
 
@@ -90,11 +91,53 @@ static void scale_dynamic(size_t n, const void *in, void *out, int chunk)
         y[i] = scaled(x[i]);
 }
 
+static void sum_plain(size_t n, const void *in, void *out)
+{
+    const double *x = in;
+    double *y = out, sum = 0;
+#pragma omp parallel for reduction(+ : sum)
+    for (size_t i = 0; i < n; i++)
+        sum += x[i] * x[i];
+    *y = sum;
+}
+
+static void sum_dynamic(size_t n, const void *in, void *out, int chunk)
+{
+    const double *x = in;
+    double *y = out, sum = 0;
+#pragma omp parallel for schedule(dynamic, chunk) reduction(+ : sum)
+    for (size_t i = 0; i < n; i++)
+        sum += x[i] * x[i];
+    *y = sum;
+}
+
+static void sum_simd_plain(size_t n, const void *in, void *out)
+{
+    const double *x = in;
+    double *y = out, sum = 0;
+#pragma omp parallel for simd reduction(+ : sum)
+    for (size_t i = 0; i < n; i++)
+        sum += x[i] * x[i];
+    *y = sum;
+}
+
+static void sum_simd_dynamic(size_t n, const void *in, void *out, int chunk)
+{
+    const double *x = in;
+    double *y = out, sum = 0;
+#pragma omp parallel for simd schedule(dynamic, chunk) reduction(+ : sum)
+    for (size_t i = 0; i < n; i++)
+        sum += x[i] * x[i];
+    *y = sum;
+}
+
 static const struct loop loops[] = {
     {"square", square_plain, square_dynamic},
     {"spin", spin_plain, spin_dynamic},
     {"skew", skew_plain, skew_dynamic},
     {"scale", scale_plain, scale_dynamic},
+    {"sum", sum_plain, sum_dynamic},
+    {"sum-simd", sum_simd_plain, sum_simd_dynamic},
 };
 
 struct job {

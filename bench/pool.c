@@ -5,6 +5,7 @@
  *
  *     pool work=square n=10000000 threads=2 chunk=1
  *     mpirun -n 3 pool work=spin n=2000 steps=650000 threads=1 dedicated=1
+ *     pool work=sum n=67108864 threads=2               a reduction
  *     mpirun -n 2 pool work=idle pause=5000 threads=1
  *     mpirun -n 2 pool work=square n=1 pause=200 threads=1 dedicated=1      how long an idle rank takes to wake
  */
@@ -19,6 +20,17 @@ static void scale(size_t n, const double in[], double *restrict out)
 {
     for (size_t i = 0; i < n; i++)
         out[i] = scaled(in[i]);
+}
+
+static void squares(size_t n, const double in[], double *restrict out)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = in[i] * in[i];
+}
+
+static double add(double a, double b)
+{
+    return a + b;
 }
 
 /* Which process runs an item, and the CPU time it has used so far; for the idle pool. */
@@ -38,6 +50,8 @@ PMAP_TASK(square, int, int);
 PMAP_TASK(spin, int, int);
 PMAP_TASK(nap, int, int);
 PMAP_BLOCK_TASK(scale, double, double);
+PMAP_BLOCK_TASK(squares, double, double);
+PMAP_OP(add, double);
 PMAP_TASK(probe, struct sample, int);
 
 struct job {
@@ -47,20 +61,32 @@ struct job {
     enum pmap_status status; /* the last failure, PMAP_OK if there was none */
 };
 
+static enum pmap_status map(struct job *job, struct pmap_task *task, size_t n)
+{
+    size_t size = job->bench->work->size;
+    struct pmap_map_options options = {sizeof options, .n = n, .chunksize = job->bench->chunk};
+    return pmap_map_with(job->pool, task, job->arrays.in, size, job->arrays.out, size, &options);
+}
+
+static enum pmap_status reduce(struct job *job, size_t n)
+{
+    const double *x = job->arrays.in;
+    double *sum = job->arrays.out;
+    return pmap_reduce(job->pool, squares, add, x, sum, n, .chunksize = job->bench->chunk);
+}
+
 static void run(void *context, size_t n)
 {
     struct job *job = context;
     const struct {
         const char *work;
-        struct pmap_task *task;
-    } tasks[] = {{"square", &square_task}, {"spin", &spin_task}, {"skew", &nap_task}, {"scale", &scale_task}};
+        struct pmap_task *task; /* NULL: the reduction */
+    } tasks[] = {{"square", &square_task}, {"spin", &spin_task}, {"skew", &nap_task}, {"scale", &scale_task},
+                 {"sum", NULL}};
 
     for (size_t i = 0; i < sizeof tasks / sizeof *tasks; i++)
         if (strcmp(tasks[i].work, job->bench->work->name) == 0) {
-            size_t size = job->bench->work->size;
-            struct pmap_map_options options = {sizeof options, .n = n, .chunksize = job->bench->chunk};
-            enum pmap_status status =
-                pmap_map_with(job->pool, tasks[i].task, job->arrays.in, size, job->arrays.out, size, &options);
+            enum pmap_status status = tasks[i].task ? map(job, tasks[i].task, n) : reduce(job, n);
             if (status != PMAP_OK)
                 job->status = status;
         }
