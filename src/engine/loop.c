@@ -19,8 +19,8 @@ struct rest {
     unsigned spins; /* since the clock was read last */
 };
 
-/* Reading the clock takes as long as a look for messages: it is done once in so many spins. */
-#define SPINS 8
+/* Reading the clock, or yielding, takes as long as a look for messages: it is done once in so many spins. */
+#define SPINS 4
 
 /* What the loops that are stepped together agree on. */
 struct wish {
@@ -46,10 +46,8 @@ static void rest(struct rest *r, struct pmap__bell *bell, const struct wish *wis
 {
     bool patient = !wish->polls || (wish->nap && wish->nap != UINT64_MAX);
 
-    if (!patient && r->since && r->spins && r->spins++ < SPINS) {
-        sched_yield();
+    if (!patient && r->since && r->spins && r->spins++ < SPINS)
         return;
-    }
     uint64_t now = pmap__now(), left = wish->due == PMAP__FOR_EVER ? PMAP__FOR_EVER : wish->due > now ? wish->due - now : 0;
     uint64_t nap;
 
