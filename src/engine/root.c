@@ -24,7 +24,6 @@
 #include "engine/wait.h"
 #include "wire/frame.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
