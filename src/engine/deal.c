@@ -365,7 +365,7 @@ static bool is_answer(const struct pmap__ticket *ticket, const struct pmap__fram
 
 /* The ticket that a message answers; NULL and why not. *inside is for frame->error. */
 static struct pmap__ticket *read_answer(struct pmap__root *root, int from, const unsigned char *head, size_t head_size,
-                                        size_t size, struct pmap__frame *frame, struct pmap_error *inside,
+                                        size_t size, struct pmap__frame *frame, struct pmap__inside *inside,
                                         struct pmap_error *error)
 {
     if (pmap__frame_decode(head, head_size, frame, inside, error) != PMAP_OK)
@@ -384,7 +384,8 @@ static void *land(void *owner, int from, const unsigned char *head, size_t head_
 {
     struct pmap__root *root = owner;
     struct pmap__frame frame;
-    struct pmap_error inside, error;
+    struct pmap__inside inside;
+    struct pmap_error error;
 
     struct pmap__ticket *ticket = read_answer(root, from, head, head_size, size, &frame, &inside, &error);
     if (ticket == NULL)
@@ -506,7 +507,8 @@ static void arrived(void *owner, int from, const unsigned char *head, size_t hea
 {
     struct pmap__root *root = owner;
     struct pmap__frame frame;
-    struct pmap_error inside, error;
+    struct pmap__inside inside;
+    struct pmap_error error;
 
     struct pmap__ticket *ticket = read_answer(root, from, head, head_size, size, &frame, &inside, &error);
     if (ticket == NULL) {

@@ -499,7 +499,7 @@ enum pmap_status pmap__tenant_unshare(struct pmap__tenant *tenant, uint64_t id, 
 static void close_up(struct pmap__root *root)
 {
     if (root->port && !root->said_bye) {
-        struct pmap__frame frame = {.kind = PMAP__BYE, .met = root->port->met};
+        struct pmap__frame frame = {.kind = PMAP__BYE, .met = &root->port->met};
         root->said_bye = true;
         if (!pmap__deal_tell(root, &frame))
             root->port->ops->abort(root->port, "pmap: the end of the pool could not be sent");

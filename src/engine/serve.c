@@ -35,7 +35,7 @@ struct chunk {
     struct pmap__work work;
     struct pmap__server *server;
     const struct pmap_task *task;
-    struct pmap__frame frame; /* as it came; without its lines, of which it has none */
+    struct pmap__frame frame; /* as it came */
     struct pmap__buffer body, results; /* what came, and an element for each result */
     size_t body_size;
     struct pmap__buffer array; /* of bytes: a struct pmap_bytes for each item */
@@ -371,7 +371,7 @@ static struct chunk *prepare(struct pmap__server *server, const struct pmap__fra
     if (chunk == NULL)
         return NULL;
     chunk->task = task;
-    memcpy(&chunk->frame, f, offsetof(struct pmap__frame, met));
+    chunk->frame = *f;
     chunk->body_size = size;
     if (!pmap__buffer_reserve(&chunk->body, size) || !pmap__buffer_reserve(&chunk->results, results) ||
         (task->bytes && !pmap__buffer_reserve(&chunk->array, (size_t)f->n * sizeof(struct pmap_bytes))))
@@ -430,7 +430,7 @@ static void *land(void *owner, int from, const unsigned char *head, size_t head_
 {
     struct pmap__server *server = owner;
     struct pmap__frame f;
-    struct pmap_error inside;
+    struct pmap__inside inside;
     enum pmap_status why;
     (void)from;
 
@@ -505,7 +505,8 @@ static void arrived(void *owner, int from, const unsigned char *head, size_t hea
 {
     struct pmap__server *server = owner;
     struct pmap__frame f;
-    struct pmap_error inside, error;
+    struct pmap__inside inside;
+    struct pmap_error error;
 
     if (pmap__frame_decode(head, head_size, &f, &inside, &error) != PMAP_OK) {
         fail(server, error.text);
@@ -532,7 +533,7 @@ static void arrived(void *owner, int from, const unsigned char *head, size_t hea
         break;
     case PMAP__BYE:
         server->bye = true;
-        server->met = f.met;
+        server->met = *f.met;
         break;
     default:
         fail(server, "a message came that nobody should send");

@@ -10,6 +10,7 @@
 #include "base/error.h"
 
 #include <assert.h>
+#include <endian.h>
 #include <string.h>
 
 /* ---- Writing ---- */
@@ -18,10 +19,12 @@ struct pen {
     unsigned char *at;
 };
 
-static void put(struct pen *pen, uint64_t value, int bytes)
+/* Inline, for bytes is a constant and one store is enough then: heads are half of what a short message costs. */
+static inline void put(struct pen *pen, uint64_t value, size_t bytes)
 {
-    for (int i = 0; i < bytes; i++)
-        *pen->at++ = (unsigned char)(value >> (8 * i));
+    uint64_t little = htole64(value);
+    memcpy(pen->at, &little, bytes);
+    pen->at += bytes;
 }
 
 static void put_text(struct pen *pen, const char *text, size_t room)
@@ -68,11 +71,11 @@ static void put_chunk(struct pen *pen, const struct pmap__frame *frame)
 
 static void put_lines(struct pen *pen, const struct pmap__frame *frame)
 {
-    put(pen, (uint64_t)frame->met.n, 2);
-    for (int i = 0; i < frame->met.n; i++) {
-        put(pen, frame->met.lines[i].where, 8);
-        put(pen, frame->met.lines[i].status, 4);
-        put(pen, frame->met.lines[i].times, 4);
+    put(pen, (uint64_t)frame->met->n, 2);
+    for (int i = 0; i < frame->met->n; i++) {
+        put(pen, frame->met->lines[i].where, 8);
+        put(pen, frame->met->lines[i].status, 4);
+        put(pen, frame->met->lines[i].times, 4);
     }
 }
 
@@ -156,19 +159,19 @@ static void refuse(struct eye *eye, const char *field)
     eye->at = eye->end;
 }
 
-static uint64_t get(struct eye *eye, int bytes, const char *field)
+static inline uint64_t get(struct eye *eye, size_t bytes, const char *field)
 {
-    uint64_t value = 0;
-    if (eye->end - eye->at < bytes) {
+    uint64_t little = 0;
+    if ((size_t)(eye->end - eye->at) < bytes) {
         refuse(eye, field);
         return 0;
     }
-    for (int i = 0; i < bytes; i++)
-        value |= (uint64_t)*eye->at++ << (8 * i);
-    return value;
+    memcpy(&little, eye->at, bytes);
+    eye->at += bytes;
+    return le64toh(little);
 }
 
-static uint64_t get_between(struct eye *eye, int bytes, uint64_t least, uint64_t most, const char *field)
+static inline uint64_t get_between(struct eye *eye, size_t bytes, uint64_t least, uint64_t most, const char *field)
 {
     uint64_t value = get(eye, bytes, field);
     if (value < least || value > most)
@@ -176,7 +179,7 @@ static uint64_t get_between(struct eye *eye, int bytes, uint64_t least, uint64_t
     return value;
 }
 
-static int get_int(struct eye *eye, const char *field)
+static inline int get_int(struct eye *eye, const char *field)
 {
     return (int)(int32_t)(uint32_t)get(eye, 4, field);
 }
@@ -236,23 +239,22 @@ static void get_chunk(struct eye *eye, struct pmap__frame *f)
         refuse(eye, "total");
 }
 
-static void get_lines(struct eye *eye, struct pmap__frame *f)
+static void get_lines(struct eye *eye, struct pmap__meetings *met)
 {
-    f->met.n = (int)get_between(eye, 2, 0, PMAP__MEETINGS_MAX, "met");
-    for (int i = 0; i < f->met.n && eye->bad == NULL; i++) {
-        f->met.lines[i].where = get(eye, 8, "where");
-        f->met.lines[i].status = (uint32_t)get_between(eye, 4, PMAP_OK, PMAP_END, "status");
-        f->met.lines[i].times = (uint32_t)get(eye, 4, "times");
+    met->n = (int)get_between(eye, 2, 0, PMAP__MEETINGS_MAX, "met");
+    for (int i = 0; i < met->n && eye->bad == NULL; i++) {
+        met->lines[i].where = get(eye, 8, "where");
+        met->lines[i].status = (uint32_t)get_between(eye, 4, PMAP_OK, PMAP_END, "status");
+        met->lines[i].times = (uint32_t)get(eye, 4, "times");
     }
 }
 
 enum pmap_status pmap__frame_decode(const unsigned char *head, size_t size, struct pmap__frame *frame,
-                                    struct pmap_error *inside, struct pmap_error *error)
+                                    struct pmap__inside *inside, struct pmap_error *error)
 {
     struct eye eye = {head, head + size, NULL};
-    struct pmap__frame f;
+    struct pmap__frame f = {0};
 
-    memset(&f, 0, offsetof(struct pmap__frame, met.lines)); /* the lines are most of it, and hardly ever there */
     get_between(&eye, 2, PMAP__WIRE_VERSION, PMAP__WIRE_VERSION, "version");
     f.kind = (enum pmap__frame_kind)get_between(&eye, 2, PMAP__CHUNK, PMAP__BYE, "kind");
     if (names_chunk(f.kind)) {
@@ -273,10 +275,10 @@ enum pmap_status pmap__frame_decode(const unsigned char *head, size_t size, stru
         f.records = get(&eye, 8, "records");
         f.failed = get(&eye, 8, "failed");
         if (f.failed > 0)
-            f.error = inside;
+            f.error = &inside->error;
         break;
     case PMAP__REFUSAL:
-        f.error = inside;
+        f.error = &inside->error;
         break;
     case PMAP__CANCEL:
         f.job = get(&eye, 8, "job");
@@ -287,16 +289,16 @@ enum pmap_status pmap__frame_decode(const unsigned char *head, size_t size, stru
         f.size = get_between(&eye, 8, 1, SIZE_MAX, "size");
         break;
     case PMAP__BYE:
-        get_lines(&eye, &f);
+        get_lines(&eye, &inside->met);
+        f.met = &inside->met;
         break;
     }
     if (f.error)
-        get_error(&eye, inside);
+        get_error(&eye, &inside->error);
     enum pmap_status status = finish(&eye, "a message", error);
-    if (status != PMAP_OK)
-        return status;
-    memcpy(frame, &f, offsetof(struct pmap__frame, met.lines) + (size_t)f.met.n * sizeof f.met.lines[0]);
-    return PMAP_OK;
+    if (status == PMAP_OK)
+        *frame = f;
+    return status;
 }
 
 enum pmap_status pmap__entry_decode(const unsigned char **at, const unsigned char *end, struct pmap__entry *entry,

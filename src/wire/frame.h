@@ -78,17 +78,22 @@ struct pmap__frame {
     uint64_t records;     /*         how many records go with it. RECORDS: the same number */
     const struct pmap_error *error; /* the one with the lowest index if any did; NULL if none. REFUSAL: the reason */
     uint64_t id, size;    /* SHARE, UNSHARE: names the data; how many bytes it is */
-    struct pmap__meetings met; /* BYE: lines that asked for other pools meanwhile */
+    const struct pmap__meetings *met; /* BYE: lines that asked for other pools meanwhile; never NULL there */
+};
+
+/* Where what a frame only points to goes when it is read. It is apart because it is large, and hardly ever there. */
+struct pmap__inside {
+    struct pmap_error error;
+    struct pmap__meetings met;
 };
 
 /* Write the head of a frame; returns its size. */
 size_t pmap__frame_encode(const struct pmap__frame *frame, unsigned char head[static PMAP__HEAD_MAX]);
 
-/* Read one. inside is where an error goes that the frame brings: frame->error is inside, or NULL. (It is apart because it
- * is most of a frame, and hardly ever there.) PMAP_OK, or PMAP_EMISMATCH with a text in *error that names the bad field;
- * *frame only on success. */
+/* Read one. What it brings of an error or of lines goes into *inside, to which frame->error and frame->met point then; else they
+ * are NULL. PMAP_OK, or PMAP_EMISMATCH with a text in *error that names the bad field; *frame only on success. */
 enum pmap_status pmap__frame_decode(const unsigned char *head, size_t size, struct pmap__frame *frame,
-                                    struct pmap_error *inside, struct pmap_error *error);
+                                    struct pmap__inside *inside, struct pmap_error *error);
 
 /* One record of a failure, at most PMAP__HEAD_MAX bytes of it; read moves *at on. error may be NULL, and is then read as
  * status PMAP_OK. */
