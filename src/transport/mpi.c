@@ -50,7 +50,7 @@ struct letter {
 };
 
 struct slot {
-    MPI_Request request;
+    MPI_Request request; /* persistent: each envelope would cost the making of a request otherwise */
     struct envelope envelope;
 };
 
@@ -59,6 +59,7 @@ struct mpi_port {
     MPI_Comm comm;
     struct slot slots[SLOTS];
     int turn;                /* the slot that was posted first */
+    bool busy;               /* the last poll found an envelope */
     struct letter *out, *in; /* under way */
     struct letter *spare;
     struct pmap__mpi_nodes nodes;   /* for share() */
@@ -262,11 +263,29 @@ static enum pmap_status poll_out(struct mpi_port *p, const struct pmap__receiver
 
 /* ---- Receiving ---- */
 
-static enum pmap_status post_slot(struct mpi_port *p, struct slot *slot)
+static enum pmap_status post_slot(struct slot *slot)
 {
-    int code = MPI_Irecv(&slot->envelope, sizeof slot->envelope, MPI_BYTE, MPI_ANY_SOURCE, TAG_ENVELOPE, p->comm,
-                         &slot->request);
-    return code == MPI_SUCCESS ? PMAP_OK : PMAP_EMPI;
+    return MPI_Start(&slot->request) == MPI_SUCCESS ? PMAP_OK : PMAP_EMPI;
+}
+
+/* A failure shows at the first poll. */
+static void open_slots(struct mpi_port *p)
+{
+    for (int i = 0; i < SLOTS; i++) {
+        struct slot *slot = &p->slots[i];
+        if (MPI_Recv_init(&slot->envelope, sizeof slot->envelope, MPI_BYTE, MPI_ANY_SOURCE, TAG_ENVELOPE, p->comm,
+                          &slot->request) == MPI_SUCCESS)
+            post_slot(slot);
+    }
+}
+
+static void close_slots(struct mpi_port *p)
+{
+    for (int i = 0; i < SLOTS; i++) {
+        MPI_Cancel(&p->slots[i].request);
+        MPI_Wait(&p->slots[i].request, MPI_STATUS_IGNORE);
+        MPI_Request_free(&p->slots[i].request);
+    }
 }
 
 /* Nobody wants this body, or there is no memory for it: take it off the network. */
@@ -320,9 +339,14 @@ static bool sound(const struct envelope *e, size_t received)
            received == ENVELOPE_SIZE(e->head_size, e->inlined ? e->body_size : 0);
 }
 
+/* A look that finds nothing costs several times as much as one that finds an envelope, since MPI looks at the network then:
+ * behind a single envelope it would only make its receiver wait. So it is made where they come one after another. */
 static enum pmap_status poll_envelopes(struct mpi_port *p, const struct pmap__receiver *receiver, int *events)
 {
-    for (int i = 0; i < SLOTS; i++) {
+    int most = p->busy ? SLOTS : 1;
+
+    p->busy = false;
+    for (int i = 0; i < most; i++) {
         struct slot *slot = &p->slots[p->turn];
         MPI_Status status;
         int done, received;
@@ -330,12 +354,13 @@ static enum pmap_status poll_envelopes(struct mpi_port *p, const struct pmap__re
             return PMAP_EMPI;
         if (!done)
             return PMAP_OK;
+        p->busy = true;
         MPI_Get_count(&status, MPI_BYTE, &received);
         if (!sound(&slot->envelope, (size_t)received))
             return PMAP_EMPI;
         enum pmap_status result = open_envelope(p, receiver, &slot->envelope, status.MPI_SOURCE);
         if (result == PMAP_OK)
-            result = post_slot(p, slot);
+            result = post_slot(slot);
         if (result != PMAP_OK)
             return result;
         p->turn = (p->turn + 1) % SLOTS;
@@ -408,8 +433,7 @@ enum pmap_status pmap__mpi_open(const void *comm, struct pmap__port **port, stru
     MPI_Comm_rank(p->comm, &p->port.rank);
     MPI_Comm_size(p->comm, &p->port.size);
     p->port.ops = &transport_mpi;
-    for (int i = 0; i < SLOTS; i++)
-        post_slot(p, &p->slots[i]); /* a failure shows at the first poll */
+    open_slots(p);
     pmap__mpi_nodes_init(&p->nodes, p->comm);
     p->member = (struct pmap__mpi_member){.port = &p->port, .comm = p->comm};
     pmap__mpi_enlist(&p->member);
@@ -425,10 +449,7 @@ static void mpi_close(struct pmap__port *port, const struct pmap__meetings *met)
     /* A message that MPI has taken may still sit on this side until it is called again: wait for the others. */
     if (MPI_Ibarrier(p->comm, &request) == MPI_SUCCESS)
         pmap__mpi_await(&request, "MPI_Ibarrier", NULL);
-    for (int i = 0; i < SLOTS; i++) {
-        MPI_Cancel(&p->slots[i].request);
-        MPI_Wait(&p->slots[i].request, MPI_STATUS_IGNORE);
-    }
+    close_slots(p);
     pmap__mpi_delist(&p->member, met);
     pmap__mpi_nodes_fini(&p->nodes);
     MPI_Comm_free(&p->comm);
