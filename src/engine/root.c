@@ -547,9 +547,11 @@ static bool step(struct pmap__loop *loop)
 
     happened |= handle_cancels(root);
     happened |= handle_shares(root);
+    happened |= wake_later(root);
+    if (root->offer_around) /* first: a look at the network takes as long as a message */
+        pmap__deal_around(root);
     if (root->port)
         happened |= pmap__deal_poll(root);
-    happened |= wake_later(root);
     pmap__deal_clean(root);
     if (root->offer_around)
         pmap__deal_around(root);
@@ -608,9 +610,11 @@ enum pmap_status pmap__tenant_submit(struct pmap__tenant *tenant, struct pmap__j
     if (root->port == NULL && job->direct) {
         pmap__team_add(root->team, &job->work);
     } else if (!job->direct || !pmap__team_offer(root->team, &job->work)) {
-        pthread_mutex_lock(&root->lock);
-        job->direct = false;
-        pthread_mutex_unlock(&root->lock);
+        if (job->direct) {
+            pthread_mutex_lock(&root->lock);
+            job->direct = false;
+            pthread_mutex_unlock(&root->lock);
+        }
         bool local = root->team && job->work.n > 0;
         job->local = local;
         tell(root, &job->submitted); /* first: the loop must have opened it before it hears that the team has left it */

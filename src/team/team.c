@@ -73,6 +73,13 @@ static void show(struct pmap__team *team)
     atomic_store_explicit(&team->waiting.bulk, bulk ? bulk->priority : INT_MIN, memory_order_relaxed);
 }
 
+/* Any thread; what is just being added may not be seen yet. */
+static bool is_empty(const struct pmap__team *team)
+{
+    return atomic_load_explicit(&team->waiting.single, memory_order_relaxed) == INT_MIN &&
+           atomic_load_explicit(&team->waiting.bulk, memory_order_relaxed) == INT_MIN;
+}
+
 static void remove_from_line(struct pmap__team *team, struct pmap__work *work)
 {
     if (!work->place.waiting)
@@ -283,7 +290,7 @@ static void *lead(void *argument)
 
 bool pmap__team_step(struct pmap__team *team)
 {
-    if (!team->lent)
+    if (!team->lent || is_empty(team))
         return false;
     pthread_mutex_lock(&team->lock);
     struct pmap__work *work = join(team, &team->after_single);
