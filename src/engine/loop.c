@@ -15,11 +15,14 @@
 /* ---- Resting ---- */
 
 struct rest {
-    uint64_t since; /* when it first turned out that nothing happens any more; 0: something did just now */
-    unsigned spins; /* since the clock was read last */
+    uint64_t since; /* when it turned out that nothing happens any more; 0: not yet */
+    unsigned spins; /* since then, or since the clock was read last */
 };
 
-/* Reading the clock, or yielding, takes as long as a look for messages: it is done once in so many spins. */
+/* Yielding takes several times as long as a look for messages, and whatever comes meanwhile waits. So the first looks, as
+ * many as the answer of a rank on another core needs, go without; from then on the clock is read and the CPU is yielded
+ * once in so many, for whom it waits for may have to share it. */
+#define FIRST_SPINS 32
 #define SPINS 4
 
 /* What the loops that are stepped together agree on. */
@@ -46,7 +49,7 @@ static void rest(struct rest *r, struct pmap__bell *bell, const struct wish *wis
 {
     bool patient = !wish->polls || (wish->nap && wish->nap != UINT64_MAX);
 
-    if (!patient && r->since && r->spins && r->spins++ < SPINS)
+    if (!patient && r->spins++ < (r->since ? SPINS : FIRST_SPINS))
         return;
     uint64_t now = pmap__now(), left = wish->due == PMAP__FOR_EVER ? PMAP__FOR_EVER : wish->due > now ? wish->due - now : 0;
     uint64_t nap;
@@ -63,10 +66,7 @@ static void rest(struct rest *r, struct pmap__bell *bell, const struct wish *wis
     if (r->since == 0)
         r->since = now;
     switch (pmap__patience(now - r->since, &nap)) {
-    case PMAP__PAUSE_SPIN: /* whom it waits for may have to share a CPU with it */
-        r->spins = 1;
-        sched_yield();
-        break;
+    case PMAP__PAUSE_SPIN:
     case PMAP__PAUSE_YIELD:
         sched_yield();
         break;
@@ -85,7 +85,7 @@ void pmap__loop_run(struct pmap__loop *loop)
         struct wish wish = no_wish;
         step(loop, &wish);
         if (wish.happened)
-            r.since = 0;
+            r = (struct rest){0};
         else if (!loop->finished)
             rest(&r, loop->bell, &wish);
     }
@@ -153,7 +153,7 @@ bool pmap__caller_run(bool (*ready)(const void *), const void *argument, uint64_
         if (deadline != PMAP__FOR_EVER && pmap__now() >= deadline)
             return false;
         if (wish.happened)
-            r.since = 0;
+            r = (struct rest){0};
         else
             rest(&r, &callers.bell, &wish);
     }
@@ -248,7 +248,7 @@ static void *progress_main(void *unused)
             break;
         step_all(&wish);
         if (wish.happened)
-            r.since = 0;
+            r = (struct rest){0};
         else
             rest(&r, &progress.bell, &wish);
     }
