@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "engine/here.h"
+#include "engine/loop.h"
 #include "engine/wait.h"
 
 #include <math.h>
@@ -137,12 +138,15 @@ enum pmap_status pmap__call_run(const struct pmap__call *call, const struct pmap
         return pmap__error_set(error, PMAP_ENOMEM, "%s: no memory for a job", call->name);
     pmap__job_watch(&job);
     enum pmap_status status = PMAP_OK;
+    bool guest = !here && pmap__guest_enter(); /* before it is submitted, so that nobody is woken for it */
     if (here)
         pmap__job_run_here(&job);
     else
         status = pmap__tenant_submit(&call->pool->tenant, &job, error);
     if (status == PMAP_OK && !here)
         pmap__wait(is_done, &job, PMAP__FOR_EVER);
+    if (guest && pmap__guest_here()) /* a wait that turned out to be long has ended the visit */
+        pmap__guest_leave();
     if (status == PMAP_OK)
         status = pmap__job_outcome(&job, error);
     pmap__job_fini(&job);

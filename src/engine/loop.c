@@ -9,6 +9,7 @@
 #include "transport/mpi.h"
 
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -161,8 +162,8 @@ bool pmap__caller_run(bool (*ready)(const void *), const void *argument, uint64_
 
 /* ---- The progress thread ----
  *
- * Everything here is under the lock but for the list of loops that are being stepped, which is the thread's own.
- * Others put loops and calls into the inboxes and ring. */
+ * Everything here is under the lock but for the list of loops that are being stepped, which belongs to whoever has the turn:
+ * the thread, or a guest; it is changed under the lock, too. Others put loops and calls into the inboxes and ring. */
 
 struct call {
     void (*function)(void *argument);
@@ -183,10 +184,17 @@ static struct {
     struct pmap__loop *new_loops;
     struct call *calls;
     bool in_call;                        /* the thread is in a call, which may wait for other ranks */
-    struct pmap__loop *loops;            /* all that are added and not finished; the thread's own but at exit */
-} progress = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+    struct pmap__loop *loops;            /* all that are added and not finished */
+    pthread_mutex_t turn;                /* held by whoever steps, or makes a call; taken before the lock */
+    atomic_bool captive;                 /* no guests: MPI allows this thread alone */
+    atomic_int polling;                  /* loops that poll, among all that are added and not finished */
+    atomic_int guests;                   /* 1 while there is one, and the thread keeps away */
+    atomic_bool missed;                  /* the thread was woken meanwhile */
+} progress = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER, .turn = PTHREAD_MUTEX_INITIALIZER};
 
-/* Take what is new. True to go on, false to end. */
+static _Thread_local bool guest;
+
+/* Take what is new; with the turn. True to go on, false to end. */
 static bool take_orders(bool *happened)
 {
     pthread_mutex_lock(&progress.lock);
@@ -218,6 +226,7 @@ static bool take_orders(bool *happened)
     return go_on;
 }
 
+/* With the turn. */
 static void step_all(struct wish *wish)
 {
     struct pmap__loop **at = &progress.loops;
@@ -231,10 +240,24 @@ static void step_all(struct wish *wish)
         }
         pthread_mutex_lock(&progress.lock);
         *at = loop->next;
+        if (loop->polls)
+            atomic_fetch_sub(&progress.polling, 1);
         loop->next = loop; /* a loop that points to itself is in no list: join() looks for that */
         pthread_cond_broadcast(&progress.changed);
         pthread_mutex_unlock(&progress.lock);
     }
+}
+
+/* Let a guest work, if there is one. Whoever rang meanwhile rang for the guest, which will look whether that was missed; if
+ * it is just leaving, this thread sees that in its second look. */
+static bool give_way(void)
+{
+    if (atomic_load(&progress.guests) == 0)
+        return false;
+    atomic_store(&progress.missed, true);
+    if (atomic_load(&progress.guests) > 0)
+        pmap__bell_wait(&progress.bell, PMAP__NAP_MAX);
+    return true;
 }
 
 static void *progress_main(void *unused)
@@ -244,9 +267,15 @@ static void *progress_main(void *unused)
 
     for (;;) {
         struct wish wish = no_wish;
-        if (!take_orders(&wish.happened))
+        if (give_way())
+            continue;
+        pthread_mutex_lock(&progress.turn);
+        bool go_on = take_orders(&wish.happened);
+        if (go_on)
+            step_all(&wish);
+        pthread_mutex_unlock(&progress.turn);
+        if (!go_on)
             break;
-        step_all(&wish);
         if (wish.happened)
             r = (struct rest){0};
         else
@@ -319,6 +348,8 @@ void pmap__progress_release(void)
 void pmap__progress_add(struct pmap__loop *loop)
 {
     loop->bell = &progress.bell;
+    if (loop->polls)
+        atomic_fetch_add(&progress.polling, 1);
     pthread_mutex_lock(&progress.lock);
     loop->next = progress.new_loops;
     progress.new_loops = loop;
@@ -351,6 +382,83 @@ enum pmap_status pmap__progress_call(void (*function)(void *argument), void *arg
     return PMAP_OK;
 }
 
+/* ---- Guests ---- */
+
+/* A turn of the progress thread is short, unless it is in a call, or in a callback of the user's. */
+#define GUEST_TRIES 64
+
+bool pmap__guest_here(void)
+{
+    return guest;
+}
+
+bool pmap__guest_enter(void)
+{
+    bool mine = false;
+
+    if (atomic_load(&progress.polling) == 0 || atomic_load(&progress.captive) || guest || pmap__item_place(NULL, NULL) ||
+        pmap__caller_steps())
+        return false;
+    int none = 0;
+    if (!atomic_compare_exchange_strong(&progress.guests, &none, 1))
+        return false;
+    for (int i = 0; i < GUEST_TRIES && !mine; i++)
+        mine = pthread_mutex_trylock(&progress.turn) == 0;
+    if (!mine) {
+        atomic_store(&progress.guests, 0);
+        if (atomic_exchange(&progress.missed, false))
+            pmap__bell_ring(&progress.bell);
+    }
+    return guest = mine;
+}
+
+/* Is there nothing that the progress thread would have to see to? */
+static bool quiet(void)
+{
+    for (struct pmap__loop *loop = progress.loops; loop; loop = loop->next)
+        if (loop->polls && (loop->quiet == NULL || !loop->quiet(loop)))
+            return false;
+    return true;
+}
+
+void pmap__guest_leave(void)
+{
+    bool all_quiet = quiet();
+
+    guest = false;
+    pthread_mutex_unlock(&progress.turn);
+    atomic_store(&progress.guests, 0);
+    if (atomic_exchange(&progress.missed, false) || !all_quiet)
+        pmap__bell_ring(&progress.bell);
+}
+
+bool pmap__guest_run(bool (*ready)(const void *), const void *argument, uint64_t deadline)
+{
+    uint64_t since = 0, nap;
+    unsigned spins = 0;
+
+    for (;;) {
+        struct wish wish = no_wish;
+        step_all(&wish);
+        if (ready(argument))
+            return true;
+        if (wish.happened) {
+            since = spins = 0;
+            continue;
+        }
+        if (wish.nap && wish.nap != UINT64_MAX)
+            return false; /* nothing comes so soon */
+        if (spins++ < (since ? SPINS : FIRST_SPINS))
+            continue;
+        uint64_t now = pmap__now();
+        spins = 0;
+        since = since ? since : now;
+        if (now >= deadline || pmap__patience(now - since, &nap) == PMAP__PAUSE_NAP)
+            return false;
+        sched_yield();
+    }
+}
+
 /* ---- The end of the process ---- */
 
 /* End all ranks: they would wait for this one for ever. Under the lock. */
@@ -373,7 +481,7 @@ static void abandon(struct pmap__loop *loops)
 /* Without ranks to think of nobody need wait: the process ends, and its threads with it. */
 static void abandon_alone(void)
 {
-    if (pmap__item_running(NULL, NULL) || pthread_equal(pthread_self(), progress.thread))
+    if (guest || pmap__item_running(NULL, NULL) || pthread_equal(pthread_self(), progress.thread))
         return;
     pthread_mutex_lock(&progress.lock);
     abandon(progress.loops);
@@ -386,8 +494,8 @@ static void abandon_alone(void)
 static void abandon_all(void)
 {
     pthread_mutex_lock(&progress.lock);
-    if (pmap__item_running(NULL, NULL) || pthread_equal(pthread_self(), progress.thread))
-        abort_all("a task called exit()");
+    if (guest || pmap__item_running(NULL, NULL) || pthread_equal(pthread_self(), progress.thread))
+        abort_all("a task or a callback called exit()");
     if (progress.in_call || progress.calls)
         abort_all("exit() while a pool was being created or ended");
     abandon(progress.loops);
@@ -411,9 +519,10 @@ static void at_exit(void)
     pthread_mutex_unlock(&progress.lock);
 }
 
-void pmap__progress_owns_mpi(void)
+void pmap__progress_owns_mpi(bool captive)
 {
     pthread_mutex_lock(&progress.lock);
     progress.owns_mpi = true;
+    atomic_store(&progress.captive, captive);
     pthread_mutex_unlock(&progress.lock);
 }

@@ -425,7 +425,7 @@ static void init_mpi(void *argument)
     enum pmap_status status = pmap__mpi_init(&error);
 
     if (status == PMAP_OK) {
-        pmap__progress_owns_mpi();
+        pmap__progress_owns_mpi(!pmap__mpi_in_turn());
         return;
     }
     e->status = status;

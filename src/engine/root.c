@@ -36,7 +36,8 @@ static void tell(struct pmap__root *root, struct pmap__note *note)
     *root->inbox_last = note;
     root->inbox_last = &note->next;
     atomic_store(&root->mail, true);
-    pmap__bell_ring(root->loop.bell); /* under the lock: after it the root may be gone with the job */
+    if (!pmap__guest_here())
+        pmap__bell_ring(root->loop.bell); /* under the lock: after it the root may be gone with the job */
     pthread_mutex_unlock(&root->lock);
 }
 
@@ -562,6 +563,13 @@ static bool step(struct pmap__loop *loop)
     return happened;
 }
 
+static bool quiet(struct pmap__loop *loop)
+{
+    struct pmap__root *root = (struct pmap__root *)loop;
+    return atomic_load(&root->pending) == 0 && !atomic_load(&root->cancels) && !atomic_load(&root->shares) &&
+           !atomic_load(&root->closing);
+}
+
 /* ---- For the callers ---- */
 
 enum pmap_status pmap__root_admits(const struct pmap__root *root, struct pmap_error *error)
@@ -698,7 +706,7 @@ enum pmap_status pmap__root_create(const struct pmap__root_parts *parts, struct 
 
     if (r == NULL)
         return PMAP_ENOMEM;
-    r->loop = (struct pmap__loop){.step = step, .abandon = abandon, .polls = parts->port != NULL};
+    r->loop = (struct pmap__loop){.step = step, .abandon = abandon, .quiet = quiet, .polls = parts->port != NULL};
     r->port = parts->port;
     r->team = parts->team;
     r->place = parts->place;

@@ -63,12 +63,23 @@ static bool sleep_until(bool (*ready)(const void *), const void *argument, uint6
     return is_ready;
 }
 
+static bool as_guest(bool (*ready)(const void *), const void *argument, uint64_t deadline)
+{
+    if (deadline == 0 || (!pmap__guest_here() && !pmap__guest_enter()))
+        return false;
+    bool is_ready = pmap__guest_run(ready, argument, deadline);
+    pmap__guest_leave();
+    return is_ready;
+}
+
 bool pmap__wait(bool (*ready)(const void *), const void *argument, uint64_t deadline)
 {
     if (ready(argument))
         return true;
     if (pmap__caller_steps())
         return pmap__caller_run(ready, argument, deadline);
+    if (as_guest(ready, argument, deadline))
+        return true;
     return spin(ready, argument, deadline) || (pmap__now() < deadline && sleep_until(ready, argument, deadline));
 }
 

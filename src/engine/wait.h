@@ -5,7 +5,8 @@
  * whoever makes one true says so, and everybody who waits looks again. There are few waiters, and each has something
  * to do as soon as it is woken.
  *
- * A waiter first looks again and again for as long as a sleep and a wake-up would cost. Where the program owns MPI and
+ * A waiter first looks again and again for as long as a sleep and a wake-up would cost, if it may as a guest of the progress
+ * thread, which does that thread's work meanwhile (loop.h). Where the program owns MPI and
  * allows no thread of ours to use it, waiting is when its loops are stepped: see loop.h.
  */
 #ifndef PMAP_ENGINE_WAIT_H

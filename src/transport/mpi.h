@@ -26,7 +26,11 @@ enum pmap__mpi_state pmap__mpi_state(void);
 /* Does MPI allow the calling thread to use it? Always with MULTIPLE, else only the one that initialised it. */
 bool pmap__mpi_my_thread(void);
 
+/* Asks for MPI_THREAD_SERIALIZED, and makes do with MPI_THREAD_FUNNELED. */
 enum pmap_status pmap__mpi_init(struct pmap_error *error);
+
+/* May several threads use MPI, one after the other? */
+bool pmap__mpi_in_turn(void);
 void pmap__mpi_finalize(void);
 
 /* End all ranks of the job at once. Any thread; does not return. */

@@ -99,13 +99,20 @@ bool pmap__mpi_my_thread(void)
 enum pmap_status pmap__mpi_init(struct pmap_error *error)
 {
     int level;
-    int code = MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &level);
+    int code = MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, &level);
     if (code != MPI_SUCCESS)
         return pmap__mpi_failed(code, "MPI_Init_thread", error);
     if (level < MPI_THREAD_FUNNELED)
         return pmap__error_set(error, PMAP_EMPI, "pmap_create: this MPI does not allow threads (MPI_THREAD_FUNNELED)");
     mpi.ours = true;
     return PMAP_OK;
+}
+
+bool pmap__mpi_in_turn(void)
+{
+    int level;
+    MPI_Query_thread(&level);
+    return level >= MPI_THREAD_SERIALIZED;
 }
 
 static void forget_memories(void)

@@ -35,6 +35,11 @@ enum pmap_status pmap__mpi_init(struct pmap_error *error)
     return absent(error);
 }
 
+bool pmap__mpi_in_turn(void)
+{
+    return true;
+}
+
 void pmap__mpi_finalize(void)
 {
 }
