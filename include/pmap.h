@@ -80,8 +80,8 @@ enum pmap_status {
                      * with a text, as MPI does by default.) */
     PMAP_ECANCELLED, /* not run, or not wanted any more: pmap_result_cancel, pmap_terminate, PMAP_STOP, .max_failures */
     PMAP_ECLOSED,   /* the pool takes no work any more: pmap_close or pmap_terminate was called */
-    PMAP_EDEADLOCK, /* the call would wait for itself for ever: it was made inside a callback, or a pool was to be ended
-                     * inside one of its tasks */
+    PMAP_EDEADLOCK, /* the call would wait for itself for ever: it was made inside a callback, an operation or an initializer, or in
+                     * a task that would wait for what others run, or in the generator of the stream that it asks */
     PMAP_ETIMEOUT,  /* not ready yet. Not a failure: nothing is cancelled or printed, the call can be repeated */
     PMAP_END,       /* the stream has no more results. Not a failure */
 };
@@ -221,7 +221,7 @@ struct pmap_create_options {
  *
  * Initialises MPI if nobody has and a launcher (mpirun, srun --mpi=pmix …) started the process; MPI then stays
  * up until the process exits, and is finalized there. PMAP_MPI=no in the environment never initialises MPI,
- * PMAP_MPI=yes does in any case. A thread of the library's own makes all MPI calls then; a program that wants to make
+ * PMAP_MPI=yes does in any case. Threads of the library's, or inside its calls, make all MPI calls then; a program that wants to make
  * some, too, initialises MPI itself and uses pmap_mpi.h.
  *
  * The fair share of the CPUs: OMP_NUM_THREADS if set, else SLURM_CPUS_PER_TASK if set, else the CPUs of this
@@ -252,8 +252,13 @@ enum pmap_status pmap_join(struct pmap_pool *pool);
 
 /* pmap_close, pmap_join, and free the pool; on all ranks it is over. No other thread may be in a call on it. NULL is fine.
  * Only the root has a pool to destroy; the other ranks leave pmap_create when it does. Results stay valid until they
- * are freed; streams must be freed before. Inside a callback or a task it prints a warning and does nothing.
- * (Python's with statement terminates instead.) */
+ * are freed; streams should be freed before: one that was not is ended, with a warning, and yields PMAP_END until it is freed.
+ * Inside a callback or a task it prints a warning and does nothing. (Python's with statement terminates instead.)
+ *
+ * A program that leaves its pool without it, by exit(), by returning from main, or by MPI_Finalize if it owns MPI, is warned, and
+ * the pool is terminated on all ranks. An item that never asks pmap_cancelled() delays that by 3 s at most: then the MPI job
+ * is ended, with a text and a status that is not 0. exit() inside a task, an operation, an initializer or a callback ends the
+ * MPI job at once. */
 void pmap_destroy(struct pmap_pool *pool);
 
 /* How many ranks the pool has; 1 without a launcher. */
@@ -293,7 +298,7 @@ int pmap_threads(const struct pmap_pool *pool);
  * When a call is over, however it ended, none of its items runs any more on any rank. Results of items that did not succeed are all zero bytes. Good results are in out whatever failed.
  *
  * They return PMAP_OK; PMAP_EFAILED (an item called pmap_fail); PMAP_ECANCELLED (by pmap_terminate on another thread);
- * PMAP_ECLOSED; PMAP_EDEADLOCK (called in a callback); PMAP_ENOMEM; PMAP_EINVAL: pool is
+ * PMAP_ECLOSED; PMAP_EDEADLOCK (called in a callback, an operation or an initializer); PMAP_ENOMEM; PMAP_EINVAL: pool is
  * NULL, an array is NULL, n times the element size overflows, chunksize, retries or retry_delay is negative, a cost is
  * not a number, PMAP_COLLECT without statuses, an element's size is not the
  * task's, the task is of the wrong kind for this call, a rank does not know the task, or the pool belongs to
@@ -370,7 +375,7 @@ struct pmap_apply_options {
  * spot, too, and its result is ready at once.
  *
  * Exactly one of callback and error_callback is called, once, if it was given, also for n = 0: on the root, on a thread of
- * the library's (or inside a pmap call, if the program owns MPI below MPI_THREAD_MULTIPLE), one at a time, in the order in which
+ * the library's or of a caller that waits in a pmap call, one at a time, in the order in which
  * calls complete, before the result turns ready. A callback may submit work. It may not wait for any: a call that would
  * have to returns PMAP_EDEADLOCK (looking, with a timeout of 0, is fine). What it reports by pmap_fail is printed as a warning. Messages of this pool's
  * ranks are not handled while it runs, so it should be short. */
@@ -387,7 +392,8 @@ struct pmap_result;
 #define pmap_apply_async(pool, task, ...) task##__apply_async((pool), (struct task##_call){.out = __VA_ARGS__})
 
 /* Wait until the result is ready, for timeout seconds at most; 0 only looks. PMAP_OK; PMAP_ETIMEOUT; PMAP_EINVAL: result is
- * NULL, or timeout is not a number; PMAP_EDEADLOCK: it is not ready, and this is a callback. Several threads may wait. */
+ * NULL, or timeout is not a number; PMAP_EDEADLOCK: it is not ready, and this is a callback, a task, an
+ * operation or an initializer. Several threads may wait. */
 enum pmap_status pmap_result_wait(struct pmap_result *result, double timeout);
 
 /* Like pmap_result_wait, then what the call would have returned, were it not async; of a failure *error says more, or stderr
@@ -496,8 +502,10 @@ struct pmap_iter;
  *
  * PMAP_OK; PMAP_END: there are no more, and will be none, or iter is NULL; PMAP_ETIMEOUT; PMAP_EFAILED: an item failed, or the generator did,
  * and the stream goes on with the next (Python's gives up the rest of the chunk); PMAP_ECANCELLED: the item was given up
- * when the pool was terminated; PMAP_ENOMEM for an item likewise; PMAP_EDEADLOCK: nothing is ready, and this is a callback;
- * PMAP_EINVAL: out is NULL or points to something of another size than a result, timeout is not a number.
+ * when the pool was terminated; PMAP_ENOMEM for an item likewise; PMAP_EDEADLOCK: nothing is ready, and this is a callback,
+ * a task or the like, or the stream's own generator; PMAP_EINVAL: out is NULL or points to something of another size than a
+ * result, timeout is not a number. Whoever is refused twice in a row for the same reason is told PMAP_END, so that a loop that
+ * waits for it ends; nothing is lost by that, a call that makes sense takes the next result.
  * *out is set to zero bytes if an item or the generator failed, was given up or lost; else only PMAP_OK changes it. */
 #define pmap_iter_next(iter, out, timeout) pmap_iter_next_with((iter), (out), PMAP__ELEMENT_SIZE(out), (timeout))
 
@@ -506,8 +514,8 @@ struct pmap_iter;
 size_t pmap_iter_item(const struct pmap_iter *iter);
 
 /* End the stream: the source is not asked any more, what is queued is dropped, and what runs is asked to stop and
- * waited for. The pool stays usable. It waits for a call of the generator that is under way. NULL is fine. Must come before
- * pmap_destroy. */
+ * waited for. The pool stays usable. It waits for a call of the generator that is under way. NULL is fine. Should come before
+ * pmap_destroy. In a callback, a task or the stream's own generator it prints a warning, and the stream stays. */
 void pmap_iter_free(struct pmap_iter *iter);
 
 /* ---- 7. Reduction --------------------------------------------------------------------------------------

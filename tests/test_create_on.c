@@ -71,6 +71,101 @@ static void live(MPI_Comm comm, int root)
     pmap_destroy(pool);
 }
 
+/* ---- All kinds of calls ------------------------------------------------------------------------------
+ *
+ * Where the program owns MPI below MPI_THREAD_MULTIPLE they go on inside pmap calls, and callbacks are called there. */
+
+static int fails_at_7(int x) { return x == 7 ? pmap_fail(7, "seven") : x; }
+PMAP_TASK(fails_at_7, int, int);
+
+static int endless(int x)
+{
+    while (!pmap_cancelled())
+        ;
+    return x;
+}
+PMAP_TASK(endless, int, int);
+
+static int add(int a, int b) { return a + b; }
+PMAP_OP(add, int);
+
+static int from_shared(struct pmap_handle handle)
+{
+    const int *shared = pmap_shared(handle);
+    return shared[1];
+}
+PMAP_TASK(from_shared, int, struct pmap_handle);
+
+static struct pmap_result *other; /* a call that is not ready */
+static struct pmap_iter *stream;
+static enum pmap_status looks[3];
+static int called;
+
+/* A callback may look, with a timeout of 0. */
+static void looks_around(void *user, void *out, size_t n)
+{
+    int y;
+    (void)user;
+    (void)out;
+    (void)n;
+    called++;
+    looks[0] = pmap_result_wait(other, 0);
+    looks[1] = pmap_wait(&other, 1, PMAP_ALL, 0, NULL);
+    looks[2] = pmap_iter_next(stream, &y, 0);
+    if (looks[2] == PMAP_OK)
+        looks[2] = PMAP_ETIMEOUT; /* an item may be ready */
+}
+
+static void use_calls(struct pmap_pool *pool)
+{
+    int in[50], out[50], never[50], y, sum = 0;
+    enum pmap_status status;
+
+    for (int i = 0; i < 50; i++)
+        in[i] = i;
+    stream = pmap_imap(pool, square, PMAP_ARRAY(in, 50));
+    other = pmap_map_async(pool, fails_at_7, in, never, 50, .retries = 1, .retry_delay = 1e6);
+    struct pmap_result *r = pmap_map_async(pool, square, in, out, 50, .callback = looks_around);
+    CHECK_STATUS(pmap_result_get(r, PMAP_FOREVER, NULL), PMAP_OK);
+    CHECK_INT(called, 1);
+    for (int i = 0; i < 3; i++)
+        CHECK_STATUS(looks[i], PMAP_ETIMEOUT);
+    pmap_result_cancel(other);
+    CHECK(pmap_result_get(other, PMAP_FOREVER, &(struct pmap_error){0}) != PMAP_OK);
+    while ((status = pmap_iter_next(stream, &y, PMAP_FOREVER)) == PMAP_OK)
+        sum++;
+    CHECK_STATUS(status, PMAP_END);
+    CHECK(sum >= 49);
+    pmap_iter_free(stream);
+    pmap_result_free(r);
+    pmap_result_free(other);
+
+    CHECK_STATUS(pmap_reduce(pool, square, add, in, &y, 50), PMAP_OK);
+    CHECK_INT(y, 49 * 50 * 99 / 6);
+    struct pmap_handle handle;
+    CHECK_STATUS(pmap_share(pool, in, sizeof in, &handle), PMAP_OK);
+    CHECK_STATUS(pmap_apply(pool, from_shared, &y, handle), PMAP_OK);
+    CHECK_INT(y, 1);
+    struct pmap_error error;
+    CHECK_STATUS(pmap_map(pool, fails_at_7, in, out, 50, .retries = 2, .error = &error), PMAP_EFAILED);
+    CHECK_INT(error.item, 7);
+    r = pmap_map_async(pool, endless, in, never, 50);
+    pmap_terminate(pool);
+    CHECK_STATUS(pmap_result_get(r, PMAP_FOREVER, &error), PMAP_ECANCELLED);
+    pmap_result_free(r);
+}
+
+static void every_kind_of_call_works(void)
+{
+    struct pmap_pool *pool = NULL;
+
+    called = 0;
+    CHECK_STATUS(pmap_create_on(MPI_COMM_WORLD, 0, &pool, .threads = test_threads()), PMAP_OK);
+    if (pool != NULL)
+        use_calls(pool);
+    pmap_destroy(pool);
+}
+
 /* ---- Pools on all kinds of communicators ------------------------------------------------------------- */
 
 static void pool_on_world(void) { live(MPI_COMM_WORLD, 0); }
@@ -483,6 +578,7 @@ static const struct test tests[] = {
     TEST(pool_on_world),
     TEST(every_rank_as_root),
     TEST(pmap_create_takes_the_programs_mpi),
+    TEST(every_kind_of_call_works),
     TEST(pools_on_disjoint_communicators_live_at_once),
     TEST(every_rank_has_a_pool_of_its_own),
     TEST(ranks_count_as_the_communicator_says),

@@ -1463,6 +1463,52 @@ static void refused_next_takes_nothing(void)
     check_squares(it, true, 3);
 }
 
+/* A loop that waits for PMAP_END ends, though it would be refused each time. */
+static void same_refusal_twice_is_the_end_of_a_loop(void)
+{
+    struct pmap_iter *it = open_squares(true, PMAP_ARRAY(numbers, 3), 1, 0);
+    double x;
+
+    CHECK_STATUS(pmap_iter_next(it, &x, PMAP_FOREVER), PMAP_EINVAL);
+    CHECK_STATUS(pmap_iter_next(it, &x, PMAP_FOREVER), PMAP_END);
+    CHECK_STATUS(pmap_iter_next(it, &x, PMAP_FOREVER), PMAP_END);
+    check_squares(it, true, 3); /* nothing was taken */
+}
+
+/* What a generator gets from its own stream. */
+static struct pmap_iter *own_stream;
+static atomic_bool own_stream_is_there;
+static enum pmap_status said_by_own_stream;
+
+static bool asks_its_own_stream(void *state, void *item)
+{
+    int *given = state, y;
+
+    while (!atomic_load(&own_stream_is_there))
+        sched_yield();
+    if (*given == 0)
+        said_by_own_stream = pmap_iter_next(own_stream, &y, PMAP_FOREVER);
+    pmap_iter_free(own_stream); /* a warning, and nothing else */
+    *(int *)item = *given;
+    return (*given)++ < 3;
+}
+
+static void generator_cannot_use_its_own_stream(void)
+{
+    int given = 0, y, sum = 0;
+    enum pmap_status status;
+
+    atomic_store(&own_stream_is_there, false);
+    own_stream = open_squares(true, PMAP_GENERATOR(asks_its_own_stream, &given), 1, 0);
+    atomic_store(&own_stream_is_there, true);
+    while ((status = pmap_iter_next(own_stream, &y, PMAP_FOREVER)) == PMAP_OK)
+        sum += y;
+    CHECK_STATUS(status, PMAP_END);
+    CHECK_INT(sum, 0 + 1 + 4);
+    CHECK_STATUS(said_by_own_stream, PMAP_EDEADLOCK);
+    pmap_iter_free(own_stream);
+}
+
 /* An address means nothing on another rank. */
 static int length(const char *text) { return (int)strlen(text); }
 PMAP_TASK(length, int, const char *);
@@ -1557,6 +1603,8 @@ static const struct test tests[] = {
     TEST(null_where_something_is_needed_is_refused),
     TEST(null_stream_is_at_its_end),
     TEST(refused_next_takes_nothing),
+    TEST(same_refusal_twice_is_the_end_of_a_loop),
+    TEST(generator_cannot_use_its_own_stream),
     TEST(stream_of_pointers_needs_a_pool_of_one_rank),
     TEST(stream_inside_a_task_is_refused),
     {NULL, NULL},

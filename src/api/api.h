@@ -13,6 +13,7 @@
 
 struct pmap_pool {
     struct pmap__tenant tenant;
+    struct pmap_iter *streams; /* that have not been freed; under a lock of iter.c's */
 };
 
 /* Allocated, and freed by whichever comes last, the job's end or pmap_result_free. */
@@ -54,6 +55,12 @@ enum pmap_status pmap__form_fill(struct pmap__order_form *form, const struct pma
 
 /* Run a call to its end; its status. */
 enum pmap_status pmap__call_run(const struct pmap__call *call, const struct pmap__order_form *form, struct pmap_error *error);
+
+/* The pool ends: so do streams of it that somebody forgot to free. */
+void pmap__iters_end(struct pmap_pool *pool);
+
+/* May the calling thread wait for jobs? PMAP_EDEADLOCK if not, for it is in a callback, a task, an operation or an initializer. */
+enum pmap_status pmap__may_wait(const char *call, struct pmap_error *error);
 
 /* Is it a number of seconds? PMAP_EINVAL if not. */
 enum pmap_status pmap__timeout_check(const char *call, double timeout, struct pmap_error *error);

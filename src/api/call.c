@@ -60,8 +60,9 @@ static enum pmap_status check_place(const struct pmap__call *c, struct pmap_erro
 {
     if (pmap__item_running(NULL, NULL))
         return PMAP_OK;
-    if (pmap__wait_forbidden() && !c->async)
-        return pmap__error_set(error, PMAP_EDEADLOCK, "%s: called inside a callback, where nothing can be waited for", c->name);
+    enum pmap_status status = c->async ? PMAP_OK : pmap__may_wait(c->name, error);
+    if (status != PMAP_OK)
+        return status;
     if (pmap__tenant_state(&c->pool->tenant) != PMAP__OPEN)
         return pmap__error_set(error, PMAP_ECLOSED, "%s: the pool is closed", c->name);
     if (pmap__root_ranks(c->pool->tenant.root) > 1 && strchr(c->task->signature, '*'))
@@ -108,6 +109,16 @@ enum pmap_status pmap__form_fill(struct pmap__order_form *form, const struct pma
     form->priority = priority;
     form->seed = seed ? seed : pmap__item_subseed();
     return PMAP_OK;
+}
+
+enum pmap_status pmap__may_wait(const char *call, struct pmap_error *error)
+{
+    const char *where = pmap__wait_forbidden() ? "a callback" : pmap__item_running(NULL, NULL) ? "a task"
+                        : pmap__item_must_not_wait() ? "an operation or an initializer" : NULL;
+
+    if (where == NULL)
+        return PMAP_OK;
+    return pmap__error_set(error, PMAP_EDEADLOCK, "%s: called inside %s, where nothing can be waited for", call, where);
 }
 
 enum pmap_status pmap__timeout_check(const char *call, double timeout, struct pmap_error *error)

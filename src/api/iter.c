@@ -38,13 +38,16 @@ struct batch {
 };
 
 struct pmap_iter {
+    struct pmap_pool *pool;       /* NULL: it was destroyed with the stream in it, which has ended */
     struct pmap__tenant *tenant;
+    struct pmap_iter *before, *after; /* of the pool's streams; under the list's lock */
     struct pmap__order_form form; /* of each batch */
     struct pmap_source source;
     size_t chunksize, buffersize;
     bool ordered;
     struct pmap_error *wanted;    /* the caller's .error, or NULL */
     size_t item;                  /* that the last call told about */
+    char refused[sizeof (struct pmap_error){0}.text]; /* why the last call was; "": it was not */
     struct batch *current;        /* being yielded; the consumer's own */
 
     pthread_mutex_t lock; /* of these: */
@@ -261,6 +264,7 @@ static bool generate(struct pmap_iter *it, void *item, struct pmap_error *said)
     struct pmap__run run;
 
     pmap__role_begin(&run, "the generator", pmap__root_place(it->tenant->root), 0, said);
+    run.may_wait = true;
     bool given = it->source.next(it->source.state, item);
     pmap__role_end(&run);
     said->item = it->taken;
@@ -452,23 +456,42 @@ static enum pmap_status tell_end(struct pmap_iter *it, void *out, struct pmap_er
     return error->status;
 }
 
-static enum pmap_status next(struct pmap_iter *it, void *out, size_t out_size, double timeout, struct pmap_error *error)
+/* Is the calling thread the stream's own generator? The stream would wait for it. */
+static bool in_own_source(const struct pmap_iter *it)
+{
+    return it->has_feeder && pthread_equal(it->feeder, pthread_self());
+}
+
+static enum pmap_status check_next(struct pmap_iter *it, void *out, size_t out_size, double timeout, struct pmap_error *error)
 {
     static const char call[] = "pmap_iter_next";
     struct pmap__call as_call = {.name = call, .task = it->form.task};
 
     enum pmap_status status = pmap__timeout_check(call, timeout, error);
+    if (status == PMAP_OK && in_own_source(it))
+        return pmap__error_set(error, PMAP_EDEADLOCK, "%s: called inside the generator of the stream", call);
     if (status == PMAP_OK && out == NULL && it->form.task->result_size)
         status = pmap__error_set(error, PMAP_EINVAL, "%s: out is NULL", call);
     if (status == PMAP_OK && out)
         status = pmap__element_check(&as_call, "out", out_size, it->form.task->result_size, error);
-    if (status != PMAP_OK)
-        return status;
+    if (status == PMAP_OK && timeout != 0 && it->current == NULL && !has_news(it))
+        status = pmap__may_wait(call, error);
+    return status;
+}
+
+static enum pmap_status next(struct pmap_iter *it, void *out, size_t out_size, double timeout, struct pmap_error *error)
+{
+    enum pmap_status status = check_next(it, out, out_size, timeout, error);
+
+    if (status != PMAP_OK) { /* whoever takes results until PMAP_END would for ever be told the same */
+        bool again = strcmp(it->refused, error->text) == 0;
+        memcpy(it->refused, error->text, sizeof it->refused);
+        return again ? PMAP_END : status;
+    }
+    it->refused[0] = '\0';
     while (it->current == NULL && (it->current = next_current(it)) == NULL) {
-        if (!has_news(it) && timeout != 0 && pmap__wait_forbidden())
-            return pmap__error_set(error, PMAP_EDEADLOCK, "%s: called inside a callback, and nothing is ready", call);
         if (!pmap__wait(has_news, it, pmap__deadline(timeout)))
-            return pmap__timed_out(call, error);
+            return pmap__timed_out("pmap_iter_next", error);
         if ((it->current = next_current(it)) == NULL)
             return tell_end(it, out, error);
     }
@@ -525,16 +548,12 @@ static void stop_source(struct pmap_iter *it)
     pthread_mutex_unlock(&it->lock);
     if (it->has_feeder)
         pthread_join(it->feeder, NULL);
+    it->has_feeder = false;
 }
 
-void pmap_iter_free(struct pmap_iter *it)
+/* End the stream: after that nothing of it runs any more, and it has no results. */
+static void end(struct pmap_iter *it)
 {
-    if (it == NULL)
-        return;
-    if (pmap__wait_forbidden()) {
-        pmap__warn("pmap_iter_free: called inside a callback, where nothing can be waited for: the stream stays");
-        return;
-    }
     stop_source(it);
     for (struct batch *batch = it->first; batch; batch = batch->next)
         if (!is_done(batch))
@@ -547,6 +566,69 @@ void pmap_iter_free(struct pmap_iter *it)
     }
     if (it->current)
         drop(it, it->current);
+    it->current = NULL;
+    it->last = &it->first;
+    it->done = NULL;
+    it->done_last = &it->done;
+    it->over = true;
+    it->failed.status = PMAP_OK;
+}
+
+/* The streams of all pools that have not been freed, for pmap_destroy. */
+static pthread_mutex_t list = PTHREAD_MUTEX_INITIALIZER;
+
+static void enlist(struct pmap_iter *it, struct pmap_pool *pool)
+{
+    pthread_mutex_lock(&list);
+    it->pool = pool;
+    it->after = pool->streams;
+    if (it->after)
+        it->after->before = it;
+    pool->streams = it;
+    pthread_mutex_unlock(&list);
+}
+
+static void delist(struct pmap_iter *it)
+{
+    pthread_mutex_lock(&list);
+    if (it->before)
+        it->before->after = it->after;
+    else
+        it->pool->streams = it->after;
+    if (it->after)
+        it->after->before = it->before;
+    it->pool = NULL;
+    pthread_mutex_unlock(&list);
+}
+
+void pmap__iters_end(struct pmap_pool *pool)
+{
+    while (pool->streams) {
+        struct pmap_iter *it = pool->streams;
+        pmap__warn("pmap_destroy: a stream of the pool has not been freed: ending it");
+        end(it);
+        delist(it);
+    }
+}
+
+void pmap_iter_free(struct pmap_iter *it)
+{
+    struct pmap_error error;
+
+    if (it == NULL)
+        return;
+    if (in_own_source(it)) {
+        pmap__warn("pmap_iter_free: called inside the generator of the stream: the stream stays");
+        return;
+    }
+    if (pmap__may_wait("pmap_iter_free", &error) != PMAP_OK) {
+        pmap__warn("%s: the stream stays", error.text);
+        return;
+    }
+    if (it->pool) {
+        end(it);
+        delist(it);
+    }
     free_batches(it->spare);
     pthread_cond_destroy(&it->room);
     pthread_mutex_destroy(&it->lock);
@@ -631,6 +713,7 @@ static enum pmap_status create(const struct pmap__call *call, const struct pmap_
         return status;
     }
     set_up(it, call, o, ordered);
+    enlist(it, call->pool);
     if (start(it) != PMAP_OK) {
         pmap_iter_free(it);
         return pmap__error_set(error, PMAP_ENOMEM, "%s: no memory for the generator's thread", call->name);

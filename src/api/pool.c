@@ -79,11 +79,7 @@ static enum pmap_status check_end(const char *call, const struct pmap_pool *pool
 {
     if (pool == NULL)
         return pmap__error_set(error, PMAP_EINVAL, "%s: pool is NULL", call);
-    if (waits && pmap__item_running(NULL, NULL))
-        return pmap__error_set(error, PMAP_EDEADLOCK, "%s: called inside a task, which it would wait for", call);
-    if (waits && pmap__wait_forbidden())
-        return pmap__error_set(error, PMAP_EDEADLOCK, "%s: called inside a callback, which it would wait for", call);
-    return PMAP_OK;
+    return waits ? pmap__may_wait(call, error) : PMAP_OK;
 }
 
 enum pmap_status pmap_close(struct pmap_pool *pool)
@@ -129,6 +125,7 @@ void pmap_destroy(struct pmap_pool *pool)
         pmap__error_report(NULL, &error);
         return;
     }
+    pmap__iters_end(pool);
     pmap__tenant_close(&pool->tenant);
     pmap__tenant_join(&pool->tenant);
     pmap__tenant_leave(&pool->tenant);

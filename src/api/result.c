@@ -21,8 +21,10 @@ static enum pmap_status await(const char *call, struct pmap_result *result, doub
     enum pmap_status status = pmap__timeout_check(call, timeout, error);
     if (status != PMAP_OK || is_done(result))
         return status;
-    if (pmap__wait_forbidden() && timeout != 0)
-        return pmap__error_set(error, PMAP_EDEADLOCK, "%s: called inside a callback, and the result is not ready", call);
+    if (timeout != 0)
+        status = pmap__may_wait(call, error);
+    if (status != PMAP_OK)
+        return status;
     pmap__job_watch(&result->job);
     return pmap__wait(is_done, result, pmap__deadline(timeout)) ? PMAP_OK : pmap__timed_out(call, error);
 }
@@ -56,7 +58,7 @@ enum pmap_status pmap_result_get(struct pmap_result *result, double timeout, str
 
 bool pmap_result_ready(struct pmap_result *result)
 {
-    return result && (is_done(result) || (!pmap__wait_forbidden() && pmap__wait(is_done, result, 0)));
+    return result && pmap__wait(is_done, result, 0);
 }
 
 enum pmap_status pmap_result_successful(struct pmap_result *result, bool *successful)
@@ -168,8 +170,8 @@ enum pmap_status pmap_wait(struct pmap_result *const results[], size_t n, enum p
 
     enum pmap_status status = check_several(&s, timeout, &error);
     if (status == PMAP_OK && !is_over(&s)) {
-        if (pmap__wait_forbidden() && timeout != 0)
-            status = pmap__error_set(&error, PMAP_EDEADLOCK, "pmap_wait: called inside a callback");
+        if (timeout != 0)
+            status = pmap__may_wait("pmap_wait", &error);
         for (size_t i = 0; until != PMAP_ALL && i < n; i++)
             if (results[i])
                 pmap__job_watch(&results[i]->job);

@@ -190,6 +190,11 @@ bool pmap__item_place(const struct pmap__place **place, int *thread)
     return true;
 }
 
+bool pmap__item_must_not_wait(void)
+{
+    return current && !current->may_wait;
+}
+
 size_t pmap__item_index(void)
 {
     return current && !current->role ? current->first + current->at : PMAP_NO_ITEM;

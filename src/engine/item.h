@@ -58,6 +58,7 @@ struct pmap__run {
     bool failed;             /* an item of the current call has failed or given up; the owner resets it */
     const char *role;        /* for what is no item of a task: "an initializer"; then pmap_fail sets *said */
     struct pmap_error *said;
+    bool may_wait;           /* of a role: it has a thread of its own, and may wait for jobs */
     struct pmap__run *outer; /* the run that this thread was in before */
     size_t first;            /* index in its job of the item that began the current call of the task's loop */
     size_t n;                /* items of that call */
@@ -101,6 +102,10 @@ bool pmap__item_running(const struct pmap__place **place, int *thread);
 
 /* The same, also in what is called by the library and is no task. */
 bool pmap__item_place(const struct pmap__place **place, int *thread);
+
+/* Is the calling thread in something of the user's, a task, an operation, an initializer or a callback, that items may wait for, so
+ * that it may not wait for items itself? */
+bool pmap__item_must_not_wait(void);
 
 /* What pmap_item, pmap_cancelled and the default seed of a call inside a task say. */
 size_t pmap__item_index(void);

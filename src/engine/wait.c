@@ -4,6 +4,7 @@
 
 #include "base/bell.h"
 #include "base/clock.h"
+#include "engine/item.h"
 #include "engine/loop.h"
 
 #include <pthread.h>
@@ -65,7 +66,9 @@ static bool sleep_until(bool (*ready)(const void *), const void *argument, uint6
 
 static bool as_guest(bool (*ready)(const void *), const void *argument, uint64_t deadline)
 {
-    if (deadline == 0 || (!pmap__guest_here() && !pmap__guest_enter()))
+    if (deadline != PMAP__FOR_EVER && pmap__now() >= deadline)
+        return false;
+    if (!pmap__guest_here() && !pmap__guest_enter())
         return false;
     bool is_ready = pmap__guest_run(ready, argument, deadline);
     pmap__guest_leave();
@@ -76,6 +79,8 @@ bool pmap__wait(bool (*ready)(const void *), const void *argument, uint64_t dead
 {
     if (ready(argument))
         return true;
+    if (pmap__wait_forbidden() || pmap__item_must_not_wait())
+        return false; /* it may look, but what calls it may be a step of the very loop that would have to be stepped */
     if (pmap__caller_steps())
         return pmap__caller_run(ready, argument, deadline);
     if (as_guest(ready, argument, deadline))

@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 /* Wait until ready(argument), or until the clock (base/clock.h) shows deadline; PMAP__FOR_EVER: no matter how long. True if
- * it is ready. */
+ * it is ready. A thread that may not wait only looks. */
 bool pmap__wait(bool (*ready)(const void *argument), const void *argument, uint64_t deadline);
 
 /* Something that somebody may wait for is true now. Any thread. */
