@@ -8,6 +8,7 @@
 #include "engine/item.h"
 #include "transport/mpi.h"
 
+#include <errno.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -104,6 +105,8 @@ static struct {
     atomic_int count;         /* of the loops; any thread may look */
 } callers;
 
+static void finalizing(void);
+
 enum pmap_status pmap__caller_add(struct pmap__loop *loop)
 {
     if (!callers.has_bell && !pmap__bell_init(&callers.bell))
@@ -114,6 +117,7 @@ enum pmap_status pmap__caller_add(struct pmap__loop *loop)
     loop->next = callers.loops;
     callers.loops = loop;
     atomic_fetch_add(&callers.count, 1);
+    pmap__mpi_on_finalize(finalizing);
     return PMAP_OK;
 }
 
@@ -355,6 +359,7 @@ void pmap__progress_add(struct pmap__loop *loop)
     progress.new_loops = loop;
     pthread_mutex_unlock(&progress.lock);
     pmap__bell_ring(&progress.bell);
+    pmap__mpi_on_finalize(finalizing);
 }
 
 void pmap__progress_join(struct pmap__loop *loop)
@@ -468,20 +473,27 @@ static void abort_all(const char *why)
     pmap__mpi_abort(EXIT_FAILURE);
 }
 
+/* How long the exit of a process waits for items that run. */
+#define ABANDON_SECONDS 3
+
+static void abandon_one(struct pmap__loop *loop)
+{
+    if (loop->abandon == NULL)
+        abort_all("exit() on a rank that serves a pool");
+    pmap__warn("the program exits without pmap_destroy: ending its pool");
+    loop->abandon(loop);
+}
+
 static void abandon(struct pmap__loop *loops)
 {
-    for (struct pmap__loop *loop = loops; loop; loop = loop->next) {
-        if (loop->abandon == NULL)
-            abort_all("exit() on a rank that serves a pool");
-        pmap__warn("the program exits without pmap_destroy: ending its pool");
-        loop->abandon(loop);
-    }
+    for (struct pmap__loop *loop = loops; loop; loop = loop->next)
+        abandon_one(loop);
 }
 
 /* Without ranks to think of nobody need wait: the process ends, and its threads with it. */
 static void abandon_alone(void)
 {
-    if (guest || pmap__item_running(NULL, NULL) || pthread_equal(pthread_self(), progress.thread))
+    if (guest || pmap__item_must_not_wait() || pthread_equal(pthread_self(), progress.thread))
         return;
     pthread_mutex_lock(&progress.lock);
     abandon(progress.loops);
@@ -489,19 +501,33 @@ static void abandon_alone(void)
     pthread_mutex_unlock(&progress.lock);
 }
 
+/* Items that run were asked to stop. One that does not look whether it should (pmap_cancelled) must not hold up the end of
+ * the process: then all ranks are ended. Under the lock. */
+static void await_loops(void)
+{
+    struct timespec until;
+    int late = 0;
+
+    clock_gettime(CLOCK_REALTIME, &until); /* the clock of a condition made by an initialiser */
+    until.tv_sec += ABANDON_SECONDS;
+    while ((progress.loops || progress.new_loops) && !late)
+        late = pthread_cond_timedwait(&progress.changed, &progress.lock, &until) == ETIMEDOUT;
+    if (progress.loops || progress.new_loops)
+        abort_all("an item runs on and does not ask pmap_cancelled()");
+}
+
 /* The root forgot to destroy a pool: that is mended with a warning. Or a task called exit(), or somebody did (OpenMP does,
  * if it cannot start its threads) while a pool was being created or served. Runs on whichever thread called exit(). */
 static void abandon_all(void)
 {
     pthread_mutex_lock(&progress.lock);
-    if (guest || pmap__item_running(NULL, NULL) || pthread_equal(pthread_self(), progress.thread))
-        abort_all("a task or a callback called exit()");
+    if (guest || pmap__item_must_not_wait() || pthread_equal(pthread_self(), progress.thread))
+        abort_all("a task, an operation, an initializer or a callback called exit()");
     if (progress.in_call || progress.calls)
         abort_all("exit() while a pool was being created or ended");
     abandon(progress.loops);
     abandon(progress.new_loops);
-    while (progress.loops || progress.new_loops)
-        pthread_cond_wait(&progress.changed, &progress.lock);
+    await_loops();
     pthread_mutex_unlock(&progress.lock);
 }
 
@@ -516,6 +542,31 @@ static void at_exit(void)
     abandon_all();
     pthread_mutex_lock(&progress.lock);
     end_thread();
+    pthread_mutex_unlock(&progress.lock);
+}
+
+static bool callers_finished(const void *unused)
+{
+    (void)unused;
+    for (struct pmap__loop *loop = callers.loops; loop; loop = loop->next)
+        if (!loop->finished)
+            return false;
+    return true;
+}
+
+/* The program, which owns MPI, ends it and has forgotten a pool: the other ranks are captive in that, and MPI_Finalize would wait
+ * for them. */
+static void finalizing(void)
+{
+    for (struct pmap__loop *loop = callers.loops; loop; loop = loop->next)
+        if (!loop->finished)
+            abandon_one(loop);
+    if (!callers_finished(NULL) && !pmap__caller_run(callers_finished, NULL, pmap__now() + ABANDON_SECONDS * PMAP__S))
+        abort_all("an item runs on and does not ask pmap_cancelled()");
+    pthread_mutex_lock(&progress.lock);
+    abandon(progress.loops);
+    abandon(progress.new_loops);
+    await_loops();
     pthread_mutex_unlock(&progress.lock);
 }
 

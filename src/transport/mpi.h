@@ -33,6 +33,10 @@ enum pmap_status pmap__mpi_init(struct pmap_error *error);
 bool pmap__mpi_in_turn(void);
 void pmap__mpi_finalize(void);
 
+/* Where the program owns MPI: have MPI_Finalize call this first thing, while MPI works still. Once per process; later calls do
+ * nothing, nor do calls where the program does not own MPI. */
+void pmap__mpi_on_finalize(void (*function)(void));
+
 /* End all ranks of the job at once. Any thread; does not return. */
 void pmap__mpi_abort(int code);
 

@@ -14,6 +14,7 @@
 /* What the process knows of MPI. */
 static struct {
     bool ours;            /* pmap__mpi_init did it */
+    void (*on_finalize)(void); /* called by MPI_Finalize; NULL: nobody asked; by whoever may use MPI */
     pthread_mutex_t lock; /* of the rest */
     struct pmap__mpi_member *ports; /* those that live */
     struct memory {
@@ -113,6 +114,30 @@ bool pmap__mpi_in_turn(void)
     int level;
     MPI_Query_thread(&level);
     return level >= MPI_THREAD_SERIALIZED;
+}
+
+/* MPI deletes what is attached to MPI_COMM_SELF before it does anything else (MPI 3.1, section 8.7.1). */
+static int deleted(MPI_Comm comm, int key, void *attached, void *unused)
+{
+    (void)comm;
+    (void)key;
+    (void)attached;
+    (void)unused;
+    mpi.on_finalize();
+    return MPI_SUCCESS;
+}
+
+void pmap__mpi_on_finalize(void (*function)(void))
+{
+    int initialised, finalized, key;
+
+    MPI_Initialized(&initialised);
+    MPI_Finalized(&finalized);
+    if (!initialised || finalized || mpi.ours || mpi.on_finalize)
+        return;
+    mpi.on_finalize = function;
+    MPI_Comm_create_keyval(MPI_COMM_NULL_COPY_FN, deleted, &key, NULL);
+    MPI_Comm_set_attr(MPI_COMM_SELF, key, NULL);
 }
 
 static void forget_memories(void)

@@ -40,6 +40,11 @@ bool pmap__mpi_in_turn(void)
     return true;
 }
 
+void pmap__mpi_on_finalize(void (*function)(void))
+{
+    (void)function;
+}
+
 void pmap__mpi_finalize(void)
 {
 }
