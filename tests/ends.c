@@ -41,7 +41,8 @@ PMAP_TASK(deaf, int, int);
 
 static int leaves(int x)
 {
-    exit(x ? 3 : 4);
+    (void)x;
+    exit(3);
 }
 PMAP_TASK(leaves, int, int);
 
@@ -50,7 +51,9 @@ PMAP_TASK(square, int, int);
 
 static int leaves_op(int a, int b)
 {
-    exit(a + b ? 3 : 4);
+    (void)a;
+    (void)b;
+    exit(3);
 }
 PMAP_OP(leaves_op, int);
 
