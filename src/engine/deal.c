@@ -188,8 +188,9 @@ static void send_chunk(struct pmap__root *root, struct pmap__job *job, int rank,
         frame.total = job->fold->total;
     }
     size_t head_size = pmap__frame_encode(&frame, head);
-    ticket->sent = size == 0;
-    enum pmap_status status = root->port->ops->send(root->port, rank, head, head_size, body, size, size ? ticket : NULL);
+    ticket->sent = size <= root->port->copied;
+    enum pmap_status status = root->port->ops->send(root->port, rank, head, head_size, body, size,
+                                                    ticket->sent ? NULL : ticket);
     root->handled++;
     root->moved += size;
     if (status == PMAP_ENOMEM)

@@ -12,6 +12,8 @@
 
 #include "engine/failures.h"
 
+#include <string.h>
+
 /* What a rank does when a worker begins: the initializers of pmap_create. */
 struct pmap__crew {
     void (*initializer)(const void *initarg);
@@ -66,11 +68,17 @@ struct pmap__run {
     char *to;                /* results of that call */
     size_t failed_at;        /* the item that failed or gave up last and whose result is still to be wiped; SIZE_MAX: none */
     bool gave_up;
-    struct pmap_error error; /* of that item; noted when its result has been wiped: it may be run again at once then */
     size_t stride;           /* items to run between two looks at cancelled */
     uint64_t since;          /* when the clock was read last; 0: never */
     uint64_t attended;       /* when messages were last handled in pmap_cancelled */
+    struct pmap_error error; /* of failed_at; noted when its result has been wiped: it may be run again at once then */
 };
+
+/* Zero all that may be looked at: the error is most of a run, and is written before it is read. */
+static inline void pmap__run_clear(struct pmap__run *run)
+{
+    memset(run, 0, offsetof(struct pmap__run, error));
+}
 
 void pmap__run_begin(struct pmap__run *run);
 void pmap__run_end(struct pmap__run *run);

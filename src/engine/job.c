@@ -29,10 +29,20 @@ static void run(struct pmap__work *work, struct pmap__turn *turn)
 {
     struct pmap__job *job = (struct pmap__job *)work;
     const atomic_bool *cancelled = pmap__job_flag(job);
-    struct pmap__run run = {.task = job->form.task, .place = job->place, .thread = turn->thread, .failures = &job->failures,
-                            .cancelled = cancelled, .seed = job->form.seed, .args = job->form.args,
-                            .results = job->form.results, .base = job->base, .names = job->order, .scattered = job->order};
+    struct pmap__run run;
 
+    pmap__run_clear(&run);
+    run.task = job->form.task;
+    run.place = job->place;
+    run.thread = turn->thread;
+    run.failures = &job->failures;
+    run.cancelled = cancelled;
+    run.seed = job->form.seed;
+    run.args = job->form.args;
+    run.results = job->form.results;
+    run.base = job->base;
+    run.names = job->order;
+    run.scattered = job->order;
     pmap__run_begin(&run);
     while (pmap__turn_next(turn)) {
         if (job->fold)

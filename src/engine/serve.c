@@ -46,7 +46,7 @@ struct chunk {
     atomic_bool cancelled;
     void *packed;              /* what is sent, if it had to be packed, */
     void *records;             /* and in front of it */
-    int unsent;                /* of these two messages */
+    int unsent;                /* messages of these two whose body is still borrowed */
     struct chunk *before, *after; /* in the server's list of those that it holds */
     struct chunk *next;           /* in another of the server's lists, or none */
 };
@@ -142,12 +142,19 @@ static void chunk_destroy(struct chunk *chunk)
     free(chunk);
 }
 
-static struct pmap__run run_of(struct chunk *chunk, int thread)
+static void run_init(struct pmap__run *run, struct chunk *chunk, int thread)
 {
-    return (struct pmap__run){.task = chunk->task, .place = chunk->server->place, .thread = thread,
-                              .failures = &chunk->failures, .cancelled = &chunk->cancelled, .seed = chunk->frame.seed,
-                              .args = chunk->items, .results = chunk->results.bytes, .base = (size_t)chunk->frame.begin,
-                              .names = chunk->names};
+    pmap__run_clear(run);
+    run->task = chunk->task;
+    run->place = chunk->server->place;
+    run->thread = thread;
+    run->failures = &chunk->failures;
+    run->cancelled = &chunk->cancelled;
+    run->seed = chunk->frame.seed;
+    run->args = chunk->items;
+    run->results = chunk->results.bytes;
+    run->base = (size_t)chunk->frame.begin;
+    run->names = chunk->names;
 }
 
 /* A thread finds the chunk cancelled: it takes all that nobody has begun. */
@@ -166,8 +173,9 @@ static void skip_rest(struct chunk *chunk, struct pmap__run *run)
 static void run(struct pmap__work *work, struct pmap__turn *turn)
 {
     struct chunk *chunk = (struct chunk *)work; /* its first member */
-    struct pmap__run run = run_of(chunk, turn->thread);
+    struct pmap__run run;
 
+    run_init(&run, chunk, turn->thread);
     pmap__run_begin(&run);
     while (pmap__turn_next(turn)) {
         if (chunk->fold.op)
@@ -193,14 +201,18 @@ static void finished(struct pmap__work *work)
 
 /* ---- What goes out ---- */
 
-static void send_frame(struct pmap__server *server, const struct pmap__frame *frame, const void *body, size_t size,
-                       void *token)
+/* True if the body, which the chunk owns, is borrowed until sent(). */
+static bool send_frame(struct pmap__server *server, const struct pmap__frame *frame, const void *body, size_t size,
+                       struct chunk *chunk)
 {
     unsigned char head[PMAP__HEAD_MAX];
     size_t head_size = pmap__frame_encode(frame, head);
-    enum pmap_status status = server->port->ops->send(server->port, server->root, head, head_size, body, size, token);
+    bool borrowed = size > server->port->copied;
+    enum pmap_status status = server->port->ops->send(server->port, server->root, head, head_size, body, size,
+                                                      borrowed ? chunk : NULL);
     if (status != PMAP_OK)
         fail(server, "an answer could not be sent");
+    return borrowed;
 }
 
 static bool failed(const struct chunk *chunk)
@@ -244,7 +256,7 @@ static void record_all_leaves(struct chunk *chunk)
         pmap__failures_skipped(&chunk->failures, cancelled);
 }
 
-/* True if there are records, and they are on their way. */
+/* Send the records, *n of them, if there are any; true if they are borrowed. */
 static bool send_records(struct chunk *chunk, uint64_t *n)
 {
     const struct pmap__frame *f = &chunk->frame;
@@ -261,8 +273,7 @@ static bool send_records(struct chunk *chunk, uint64_t *n)
         return false;
     }
     struct pmap__frame records = {.kind = PMAP__RECORDS, .ticket = f->ticket, .begin = f->begin, .n = f->n, .records = *n};
-    send_frame(chunk->server, &records, chunk->records, size, chunk);
-    return true;
+    return send_frame(chunk->server, &records, chunk->records, size, chunk);
 }
 
 /* The body of the results; PMAP_ENOMEM. */
@@ -300,12 +311,14 @@ static void send_result(struct chunk *chunk)
         chunk_give(chunk);
         return;
     }
-    chunk->unsent = 1 + send_records(chunk, &answer.records);
+    chunk->unsent = send_records(chunk, &answer.records);
     if (chunk->failures.count) {
         pmap__failures_lowest(&chunk->failures, &lowest);
         answer.error = &lowest;
     }
-    send_frame(chunk->server, &answer, body, size, chunk);
+    chunk->unsent += send_frame(chunk->server, &answer, body, size, chunk);
+    if (chunk->unsent == 0)
+        chunk_give(chunk);
 }
 
 static void send_refusal(struct pmap__server *server, const struct pmap__frame *f, enum pmap_status status)
@@ -481,7 +494,8 @@ static void cancel(struct pmap__server *server, uint64_t job)
             continue;
         atomic_store(&chunk->cancelled, true);
         if (pmap__team_withdraw(server->team, &chunk->work)) {
-            struct pmap__run run = run_of(chunk, 0);
+            struct pmap__run run;
+            run_init(&run, chunk, 0);
             skip_rest(chunk, &run);
             finished(&chunk->work);
         }

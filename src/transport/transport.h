@@ -48,8 +48,9 @@ struct pmap__segment {
 struct pmap__transport {
     const char *name;
 
-    /* Send a message to another rank. The body is borrowed until sent(token); that comes from a later poll(), or not
-     * at all if token is NULL, for callers who learn it otherwise. PMAP_OK, PMAP_ENOMEM or PMAP_EMPI. */
+    /* Send a message to another rank. A body of up to port->copied bytes is copied. A longer one is borrowed until
+     * sent(token); that comes from a later poll(), or not at all if token is NULL, for callers who learn it otherwise.
+     * PMAP_OK, PMAP_ENOMEM or PMAP_EMPI. */
     enum pmap_status (*send)(struct pmap__port *port, int to, const unsigned char *head, size_t head_size,
                              const void *body, size_t size, void *token);
 
@@ -90,6 +91,7 @@ struct pmap__transport {
 struct pmap__port {
     const struct pmap__transport *ops;
     int rank, size;
+    size_t copied;             /* bodies that are not longer are copied by send() */
     void *owner;               /* who works on it, for those who find it by its ranks; NULL: it cannot be shared */
     struct pmap__meetings met; /* opens over the same ranks while it lives: see pmap__mpi_live */
 };
