@@ -29,15 +29,21 @@
 
 #define ATTENTIVE (200 * PMAP__US)
 
-static void tell(struct pmap__root *root, struct pmap__note *note)
+/* Under the lock: after it the root may be gone with the job. */
+static void put_into_inbox(struct pmap__root *root, struct pmap__note *note)
 {
     note->next = NULL;
-    pthread_mutex_lock(&root->lock);
     *root->inbox_last = note;
     root->inbox_last = &note->next;
     atomic_store(&root->mail, true);
     if (!pmap__guest_here())
-        pmap__bell_ring(root->loop.bell); /* under the lock: after it the root may be gone with the job */
+        pmap__bell_ring(root->loop.bell);
+}
+
+static void tell(struct pmap__root *root, struct pmap__note *note)
+{
+    pthread_mutex_lock(&root->lock);
+    put_into_inbox(root, note);
     pthread_mutex_unlock(&root->lock);
 }
 
@@ -581,7 +587,8 @@ enum pmap_status pmap__root_admits(const struct pmap__root *root, struct pmap_er
                            "MPI_THREAD_MULTIPLE, so only the thread that created the pool may");
 }
 
-static bool join_tenant(struct pmap__tenant *tenant, struct pmap__job *job)
+/* Its loop is told if note is not NULL. */
+static bool join_tenant(struct pmap__tenant *tenant, struct pmap__job *job, struct pmap__note *note)
 {
     struct pmap__root *root = tenant->root;
 
@@ -596,8 +603,20 @@ static bool join_tenant(struct pmap__tenant *tenant, struct pmap__job *job)
         atomic_fetch_add(&tenant->pending, 1);
         atomic_fetch_add(&root->pending, 1);
     }
+    if (open && note)
+        put_into_inbox(root, note);
     pthread_mutex_unlock(&root->lock);
     return open;
+}
+
+/* No thread of the root was free for it. */
+static void submit_to_loop(struct pmap__root *root, struct pmap__job *job)
+{
+    pthread_mutex_lock(&root->lock);
+    job->direct = false;
+    job->local = true;
+    put_into_inbox(root, &job->submitted);
+    pthread_mutex_unlock(&root->lock);
 }
 
 enum pmap_status pmap__tenant_submit(struct pmap__tenant *tenant, struct pmap__job *job, struct pmap_error *error)
@@ -613,22 +632,17 @@ enum pmap_status pmap__tenant_submit(struct pmap__tenant *tenant, struct pmap__j
     job->id = atomic_fetch_add(&root->last_id, 1) + 1;
     job->work.finished = local_finished;
     job->direct = root->team && job->work.n > 0 && (root->port == NULL || job->place_in_line.single);
-    if (!join_tenant(tenant, job))
+    bool direct = job->direct, local = root->team && job->work.n > 0;
+    job->local = local && !direct;
+    if (!join_tenant(tenant, job, direct ? NULL : &job->submitted))
         return pmap__error_set(error, PMAP_ECLOSED, "%s: the pool is closed", job->form.call);
-    if (root->port == NULL && job->direct) {
+    if (direct && root->port && pmap__team_offer(root->team, &job->work))
+        return PMAP_OK;
+    if (direct && root->port)
+        submit_to_loop(root, job);
+    /* The loop must have opened it before it hears that the team has left it: so the team comes last. */
+    if (local)
         pmap__team_add(root->team, &job->work);
-    } else if (!job->direct || !pmap__team_offer(root->team, &job->work)) {
-        if (job->direct) {
-            pthread_mutex_lock(&root->lock);
-            job->direct = false;
-            pthread_mutex_unlock(&root->lock);
-        }
-        bool local = root->team && job->work.n > 0;
-        job->local = local;
-        tell(root, &job->submitted); /* first: the loop must have opened it before it hears that the team has left it */
-        if (local)
-            pmap__team_add(root->team, &job->work);
-    }
     return PMAP_OK;
 }
 

@@ -58,7 +58,21 @@ bool pmap__work_take_rest(struct pmap__work *work, size_t *begin, size_t *end)
     return *begin < *end;
 }
 
-/* ---- The line ---- */
+/* ---- The line ----
+ *
+ * A team that is lent its thread is that thread's alone, and needs no lock. */
+
+static void lock(struct pmap__team *team)
+{
+    if (!team->lent)
+        pthread_mutex_lock(&team->lock);
+}
+
+static void unlock(struct pmap__team *team)
+{
+    if (!team->lent)
+        pthread_mutex_unlock(&team->lock);
+}
 
 static struct pmap__work *work_at(struct pmap__waiter *place)
 {
@@ -108,12 +122,12 @@ static struct pmap__work *join(struct pmap__team *team, bool *after_single)
 
 static void leave(struct pmap__team *team, struct pmap__work *work)
 {
-    pthread_mutex_lock(&team->lock);
+    lock(team);
     bool over = pmap__work_left(work) == 0;
     if (over)
         remove_from_line(team, work);
     bool last = --work->users == 0 && over;
-    pthread_mutex_unlock(&team->lock);
+    unlock(team);
     if (last)
         work->finished(work);
 }
@@ -132,9 +146,9 @@ static void add(struct pmap__team *team, struct pmap__work *work)
 
 void pmap__team_add(struct pmap__team *team, struct pmap__work *work)
 {
-    pthread_mutex_lock(&team->lock);
+    lock(team);
     add(team, work);
-    pthread_mutex_unlock(&team->lock);
+    unlock(team);
 }
 
 bool pmap__team_offer(struct pmap__team *team, struct pmap__work *work)
@@ -154,11 +168,11 @@ bool pmap__team_offer(struct pmap__team *team, struct pmap__work *work)
 
 bool pmap__team_withdraw(struct pmap__team *team, struct pmap__work *work)
 {
-    pthread_mutex_lock(&team->lock);
+    lock(team);
     bool mine = work->place.waiting && work->users == 0;
     if (mine)
         remove_from_line(team, work);
-    pthread_mutex_unlock(&team->lock);
+    unlock(team);
     return mine;
 }
 
@@ -211,8 +225,13 @@ bool pmap__turn_next_sized(struct pmap__turn *turn)
 
 static void take_turn(struct pmap__team *team, struct pmap__work *work, int thread, size_t most)
 {
-    struct pmap__turn turn = {.work = work, .thread = thread, .most = most, .waiting = &team->waiting,
-                              .since = pmap__now()};
+    struct pmap__turn turn = {.work = work, .thread = thread, .most = most, .waiting = &team->waiting};
+
+    if (work->place.single) { /* nothing is sized by what it took */
+        work->run(work, &turn);
+        return;
+    }
+    turn.since = pmap__now();
     work->run(work, &turn);
     measure(&turn);
 }
@@ -292,9 +311,9 @@ bool pmap__team_step(struct pmap__team *team)
 {
     if (!team->lent || is_empty(team))
         return false;
-    pthread_mutex_lock(&team->lock);
+    lock(team);
     struct pmap__work *work = join(team, &team->after_single);
-    pthread_mutex_unlock(&team->lock);
+    unlock(team);
     if (work == NULL)
         return false;
     take_turn(team, work, 0, 1);

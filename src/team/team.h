@@ -16,7 +16,8 @@
  *
  * The threads live in one OpenMP parallel region for as long as the team, so that OMP_PLACES and OMP_PROC_BIND apply
  * and nothing is forked per work. A thread without work spins for a moment, then sleeps on a condition variable.
- * A team without threads of its own (lent = true) runs on whichever thread calls pmap__team_step.
+ * A team without threads of its own (lent = true) runs on the one thread that calls pmap__team_step; only that thread may call its
+ * other functions, and so it has no use for a lock.
  */
 #ifndef PMAP_TEAM_TEAM_H
 #define PMAP_TEAM_TEAM_H

@@ -72,7 +72,7 @@ struct pmap__frame {
     uint64_t op;          /* CHUNK: struct pmap_op.id; 0: this is no reduction. Otherwise begin and n count leaves, */
     uint64_t leaf;        /*        of so many items each, */
     uint64_t total;       /*        of so many items in all */
-    uint64_t busy;        /* RESULT: nanoseconds that threads spent on the chunk, added up */
+    uint64_t busy;        /* RESULT: nanoseconds that threads spent on the chunk, added up; 0 for a single piece */
     uint64_t failed;      /* RESULT: how many items failed, */
     uint64_t skipped;     /*         how many were not run or given up, */
     uint64_t records;     /*         how many records go with it. RECORDS: the same number */
