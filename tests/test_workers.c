@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026 the pmap authors
  *
- * Who runs what: a chunk stays together on one thread, every worker gets work, pmap_item is right, a map inside a
- * task runs on the spot, several threads may submit at once.
+ * Who runs what: a chunk stays together on one thread, every worker gets work, nothing waits for a busy worker while another is
+ * free, pmap_item is right, a map inside a task runs on the spot, several threads may submit at once.
  *
  * Ported: from concurrent.futures test_idle_process_reuse and "15 x W blocked tasks use W workers"; from
  * Distributed.jl the pmap tests over batch sizes in which every worker must appear; from mpi4py.futures "three
@@ -214,10 +214,113 @@ static void every_worker_gets_items_again_and_again(void)
         met = all_meet(15, i % 3);
 }
 
-/* ---- A map inside a task ----------------------------------------------------------------------------- */
+/* ---- Behind what lasts ------------------------------------------------------------------------------- */
 
 static int square(int x) { return x * x; }
 PMAP_TASK(square, int, int);
+
+/* Lasts until somebody opens the gate. */
+static bool last(int arrivals, int gate)
+{
+    atomic_fetch_add(&board()[arrivals], 1);
+    return board_await(gate, 1);
+}
+PMAP_TASK(last, bool, int, int);
+
+enum { LONGEST = 64 };
+
+/* Occupy so many workers, by one map or by single calls, until the gate opens; how many results there are to wait for. */
+static int occupy(int n, bool singly, ptrdiff_t chunksize, int gate, bool lasted[], struct pmap_result *results[])
+{
+    static struct last_args args[LONGEST]; /* borrowed until the result is ready */
+
+    for (int i = 0; i < n; i++)
+        args[i] = (struct last_args){gate + 1, gate};
+    for (int i = 0; i < n && singly; i++)
+        results[i] = pmap_apply_async(the_pool, last, &lasted[i], gate + 1, gate);
+    if (!singly)
+        results[0] = pmap_starmap_async(the_pool, last, args, lasted, (size_t)n, .chunksize = chunksize);
+    CHECK(board_await(gate + 1, n));
+    return singly ? n : 1;
+}
+
+static void open_gate(int gate, const bool lasted[], int n, struct pmap_result *results[], int n_results)
+{
+    int gave_up = 0;
+
+    atomic_store(&board()[gate], 1);
+    for (int i = 0; i < n_results; i++) {
+        CHECK_STATUS(pmap_result_get(results[i], -1, NULL), PMAP_OK);
+        pmap_result_free(results[i]);
+    }
+    for (int i = 0; i < n; i++)
+        gave_up += !lasted[i];
+    CHECK_SAYING(gave_up == 0, "%d of %d long items saw no end", gave_up, n);
+}
+
+enum { BEHIND = 40 };
+
+static void check_squares(const int out[])
+{
+    int wrong = 0;
+
+    for (int i = 0; i < BEHIND; i++)
+        wrong += out[i] != i * i;
+    CHECK_INT(wrong, 0);
+}
+
+/* One worker is free: it does all, and nothing is left behind an item whose end is not in sight. */
+static void one_free_worker_does_what_others_are_too_busy_for(void)
+{
+    int busy = pmap_threads(the_pool) - 1, in[BEHIND], out[BEHIND];
+    struct pmap_result *results[LONGEST];
+    bool lasted[LONGEST];
+
+    if (busy == 0) {
+        test_skip("there is one worker");
+        return;
+    }
+    for (int i = 0; i < BEHIND; i++)
+        in[i] = i;
+    for (int k = 0; k < 3; k++) {
+        board_clear();
+        int n = occupy(busy, k == 2, k, 0, lasted, results);
+        memset(out, 0, sizeof out);
+        CHECK_STATUS(pmap_map(the_pool, square, in, out, BEHIND), PMAP_OK);
+        check_squares(out);
+        for (int i = 0; i < BEHIND; i++)
+            CHECK_STATUS(pmap_apply(the_pool, square, &out[i], i), PMAP_OK);
+        check_squares(out);
+        open_gate(0, lasted, busy, results, n);
+    }
+}
+
+static void what_no_worker_is_free_for_goes_to_the_first_that_is(void)
+{
+    int busy = pmap_threads(the_pool), in[BEHIND], out[BEHIND];
+    struct pmap_result *results[LONGEST];
+    bool lasted[LONGEST];
+
+    for (int i = 0; i < BEHIND; i++)
+        in[i] = i;
+    for (int k = 0; k < 3; k++) {
+        board_clear();
+        int n = occupy(busy, k == 2, k, 0, lasted, results);
+        memset(out, 0, sizeof out);
+        struct pmap_result *low = pmap_map_async(the_pool, square, in, out, BEHIND / 2);
+        struct pmap_result *high = pmap_map_async(the_pool, square, in + BEHIND / 2, out + BEHIND / 2, BEHIND / 2, .priority = 1);
+        CHECK_STATUS(pmap_result_wait(low, 0), PMAP_ETIMEOUT);
+        CHECK_STATUS(pmap_result_wait(high, 0), PMAP_ETIMEOUT);
+        open_gate(0, lasted, busy, results, n);
+        CHECK_STATUS(pmap_result_get(low, -1, NULL), PMAP_OK);
+        CHECK_STATUS(pmap_result_get(high, -1, NULL), PMAP_OK);
+        check_squares(out);
+        pmap_result_free(low);
+        pmap_result_free(high);
+    }
+}
+
+/* ---- A map inside a task ----------------------------------------------------------------------------- */
 
 static int add(int a, int b) { return a + b; }
 PMAP_TASK(add, int, int, int);
@@ -381,6 +484,8 @@ static const struct test tests[] = {
     TEST(pmap_item_is_the_index),
     TEST(every_worker_gets_items),
     TEST(every_worker_gets_items_again_and_again),
+    TEST(one_free_worker_does_what_others_are_too_busy_for),
+    TEST(what_no_worker_is_free_for_goes_to_the_first_that_is),
     TEST(map_inside_a_task_equals_the_loop),
     TEST(pool_of_a_call_inside_a_task_is_ignored),
     TEST(maps_inside_maps_inside_maps),

@@ -7,6 +7,11 @@
  *
  * While threads of the root are idle, as many items are left to them as there are: a message costs more than they do.
  *
+ * A chunk that has been dealt is never taken back. So none goes to a rank whose threads are all in items of other jobs that
+ * may last, where it would wait while others are idle; that rank is offered more when it answers. Certain is only that a
+ * chunk without an answer occupies one thread; that its other grains occupy others is likely. Therefore a rank of which it
+ * is likely is passed over as long as somebody else has the job, and no longer.
+ *
  * If the transport fails the MPI job is ended with a text: MPI may still hold the caller's arrays then, and the other
  * ranks wait for a root that they cannot reach.
  */
@@ -23,15 +28,40 @@
 
 /* ---- Chunks that are away ---- */
 
-static struct pmap__ticket *take_ticket(struct pmap__root *root, struct pmap__job *job, int rank, size_t begin, size_t n)
+static struct pmap__lasting sum(struct pmap__lasting a, struct pmap__lasting b)
+{
+    return (struct pmap__lasting){a.chunks + b.chunks, a.grains + b.grains};
+}
+
+static struct pmap__lasting difference(struct pmap__lasting a, struct pmap__lasting b)
+{
+    return (struct pmap__lasting){a.chunks - b.chunks, a.grains - b.grains};
+}
+
+/* What is added to a rank by n items in grains. */
+static struct pmap__lasting lasting(const struct pmap__job *job, int rank, size_t n, size_t grain)
+{
+    uint64_t mean = job->ranks ? pmap__meter_mean(&job->ranks[rank].meter) : 0;
+
+    if (mean && grain <= PMAP__LONG_ITEM / mean)
+        return (struct pmap__lasting){0};
+    return (struct pmap__lasting){1, grain < n ? (n - 1) / grain + 1 : 1};
+}
+
+static struct pmap__ticket *take_ticket(struct pmap__root *root, struct pmap__job *job, int rank, size_t begin, size_t n,
+                                        size_t grain)
 {
     struct pmap__ticket *ticket = pmap__ticket_take(&root->tickets, job, rank, begin, n);
 
     if (ticket == NULL)
         return NULL;
+    ticket->lasting = lasting(job, rank, n, grain);
     job->away++;
-    if (job->ranks)
+    if (job->ranks) {
         job->ranks[rank].chunks++;
+        job->ranks[rank].lasting = sum(job->ranks[rank].lasting, ticket->lasting);
+    }
+    root->peers[rank].lasting = sum(root->peers[rank].lasting, ticket->lasting);
     if (ticket->single)
         root->peers[rank].singles++;
     root->peers[rank].chunks++;
@@ -41,13 +71,19 @@ static struct pmap__ticket *take_ticket(struct pmap__root *root, struct pmap__jo
 
 static void ticket_answered(struct pmap__root *root, struct pmap__ticket *ticket)
 {
+    struct pmap__peer *peer = &root->peers[ticket->rank];
+    struct pmap__job_rank *r = ticket->job->ranks ? &ticket->job->ranks[ticket->rank] : NULL;
+
     ticket->answered = true;
     root->chunks_away--;
-    root->peers[ticket->rank].chunks--;
-    if (ticket->job->ranks)
-        ticket->job->ranks[ticket->rank].chunks--;
+    peer->chunks--;
+    peer->lasting = difference(peer->lasting, ticket->lasting);
+    if (r) {
+        r->chunks--;
+        r->lasting = difference(r->lasting, ticket->lasting);
+    }
     if (ticket->single)
-        root->peers[ticket->rank].singles--;
+        peer->singles--;
 }
 
 static void read_records(struct pmap__root *root, struct pmap__ticket *ticket);
@@ -157,7 +193,7 @@ static enum pmap_status find_body(struct pmap__job *job, size_t begin, size_t n,
 static void send_chunk(struct pmap__root *root, struct pmap__job *job, int rank, size_t begin, size_t n, size_t grain)
 {
     unsigned char head[PMAP__HEAD_MAX];
-    struct pmap__ticket *ticket = take_ticket(root, job, rank, begin, n);
+    struct pmap__ticket *ticket = take_ticket(root, job, rank, begin, n, grain);
     const void *body;
     size_t size;
 
@@ -207,10 +243,25 @@ static bool has_room(struct pmap__root *root, struct pmap__job *job, int rank, c
     size_t threads = (size_t)peer->threads;
 
     if (job->ranks)
-        return job->ranks[rank].chunks < portion->hold;
-    if (peer->chunks > peer->singles && (peer->bulk_ns == 0 || peer->bulk_ns >= PMAP__LONG_ITEM))
+        return job->ranks[rank].chunks < portion->hold &&
+               difference(peer->lasting, job->ranks[rank].lasting).chunks < threads;
+    if (peer->lasting.chunks > peer->singles)
         return peer->chunks < threads;
     return peer->singles < threads;
+}
+
+/* Are all threads of the rank likely to be in what may last, of other jobs? */
+static bool is_likely_full(const struct pmap__root *root, const struct pmap__job *job, int rank)
+{
+    const struct pmap__peer *peer = &root->peers[rank];
+    struct pmap__lasting others = job->ranks ? difference(peer->lasting, job->ranks[rank].lasting) : peer->lasting;
+    return others.grains >= (size_t)peer->threads;
+}
+
+/* Has somebody begun with the job, or is about to, so that it does not depend on this rank? */
+static bool is_under_way(const struct pmap__root *root, const struct pmap__job *job)
+{
+    return job->away > 0 || (root->team && atomic_load_explicit(&job->work.next, memory_order_relaxed) > 0);
 }
 
 static struct pmap__job *job_at(struct pmap__waiter *place)
@@ -242,8 +293,8 @@ void pmap__deal_clean(struct pmap__root *root)
     clean(root, &root->open.bulk);
 }
 
-/* Offer one chunk of a job to a rank; true if it took one. */
-static bool offer_of(struct pmap__root *root, int rank, struct pmap__job *job)
+/* Offer one chunk of a job to a rank, or to a rank that is likely to be full only at need; true if it took one. */
+static bool offer_of(struct pmap__root *root, int rank, struct pmap__job *job, bool at_need)
 {
     size_t begin, end;
     size_t left = pmap__work_left(&job->work);
@@ -256,20 +307,22 @@ static bool offer_of(struct pmap__root *root, int rank, struct pmap__job *job)
     struct pmap__portion portion = portion_for(root, job, rank, left);
     if (!has_room(root, job, rank, &portion))
         return false;
+    if (is_likely_full(root, job, rank) && (!at_need || is_under_way(root, job))) {
+        root->passed_over = true;
+        return false;
+    }
     if (job->work.grain == 0 && portion.chunk > left - idle)
         portion.chunk = left - idle;
     if (!pmap__work_take(&job->work, portion.chunk, &begin, &end))
         return false;
     root->peers[rank].after_single = job->place_in_line.single;
-    if (job->ranks && job->ranks[rank].rate == 0)
-        root->peers[rank].bulk_ns = 0;
     send_chunk(root, job, rank, begin, end - begin, portion.grain);
     return true;
 }
 
 /* Offer one chunk to a rank, of the job whose turn it is, or else of the first of the other class if it has the same
  * priority; true if it took one. */
-static bool offer(struct pmap__root *root, int rank)
+static bool offer(struct pmap__root *root, int rank, bool at_need)
 {
     if (root->peers[rank].threads == 0)
         return false;
@@ -279,19 +332,26 @@ static bool offer(struct pmap__root *root, int rank)
         return false;
     struct pmap__waiter *other = first->single ? root->open.bulk.first : root->open.single.first;
     bool equal = other && other->priority == first->priority;
-    return offer_of(root, rank, job_at(first)) || (equal && other->waiting && offer_of(root, rank, job_at(other)));
+    return offer_of(root, rank, job_at(first), at_need) ||
+           (equal && other->waiting && offer_of(root, rank, job_at(other), at_need));
+}
+
+static bool offer_all(struct pmap__root *root, bool at_need)
+{
+    bool taken = false;
+
+    for (int rank = 0; root->port && rank < root->ranks; rank++)
+        taken |= offer(root, rank, at_need);
+    return taken;
 }
 
 void pmap__deal_around(struct pmap__root *root)
 {
-    bool taken = root->port != NULL;
-
-    root->left_to_team = false;
-    while (taken) {
-        taken = false;
-        for (int rank = 0; rank < root->ranks; rank++)
-            taken |= offer(root, rank);
-    }
+    root->left_to_team = root->passed_over = false;
+    while (offer_all(root, false))
+        ;
+    if (root->passed_over)
+        offer_all(root, true);
     /* Threads that seemed idle may have found something else to do: look again. */
     root->offer_around = root->left_to_team;
 }
@@ -330,7 +390,6 @@ static void measured(struct pmap__root *root, struct pmap__job *job, int rank, u
     job->rates -= r->rate;
     r->rate = pmap__rate(threads, pmap__meter_mean(&r->meter));
     job->rates += r->rate;
-    root->peers[rank].bulk_ns = pmap__meter_mean(&r->meter);
 }
 
 /* Do results of a chunk go straight to their place? */
@@ -531,7 +590,7 @@ static void arrived(void *owner, int from, const unsigned char *head, size_t hea
         take_result(root, ticket, &frame, body, size);
     ticket_answered(root, ticket);
     ticket_settle(root, ticket);
-    while (offer(root, from))
+    while (offer(root, from, true))
         ;
 }
 

@@ -33,11 +33,18 @@ struct pmap__note {
     struct pmap__note *next;
 };
 
+/* What a rank holds that may last: no one knows that its items are short. A chunk that is not answered occupies a thread,
+ * perhaps as many as it has grains. */
+struct pmap__lasting {
+    size_t chunks, grains;
+};
+
 /* What the root knows of a rank as a worker on this job. */
 struct pmap__job_rank {
     struct pmap__meter meter; /* item times as that rank reports them */
     uint64_t rate;            /* of all its threads, pmap__rate(); 0: not measured */
-    size_t chunks;            /* of this job that are there now */
+    size_t chunks;            /* of this job that are there now, */
+    struct pmap__lasting lasting; /* and what of them may last */
 };
 
 /* What is asked for. Everything is borrowed until the job is done, but for what is said to be copied. */

@@ -18,7 +18,7 @@ struct pmap__peer {
     size_t chunks;     /* that it holds, of all jobs, */
     size_t singles;    /* and how many of them are of jobs of one piece */
     bool after_single; /* what it got last was one */
-    uint64_t bulk_ns;  /* mean time of an item of the other jobs; 0: not measured */
+    struct pmap__lasting lasting; /* what of all chunks may last; those of one piece always may */
 };
 
 struct pmap__root {
@@ -57,6 +57,7 @@ struct pmap__root {
     size_t chunks_away;      /* that are not answered */
     uint64_t supplied_ns;    /* how long the work that a rank was last allowed to hold will last it; 0: unknown */
     bool left_to_team;       /* items were not offered, for threads of the root seemed to be free for them */
+    bool passed_over;        /* a rank got nothing, for it is likely to be full */
     bool offer_around;       /* ranks that hold nothing may want a chunk: a job is new, or at the head of the list */
     struct pmap__shares shared;
     bool said_bye;

@@ -19,6 +19,7 @@ struct pmap__ticket {
     size_t begin, n;       /* positions of the job */
     size_t first;          /* what the rank calls the first of them */
     bool single;           /* of a job of one piece */
+    struct pmap__lasting lasting; /* what it adds to what the rank holds */
     bool answered, sent;
     bool records_due, records_here; /* there are records, says the answer; they have come */
     void *packed;   /* what is sent, if it had to be packed; malloc'ed */
