@@ -408,8 +408,8 @@ bool pmap_result_ready(struct pmap_result *result);
 enum pmap_status pmap_result_successful(struct pmap_result *result, bool *successful);
 
 /* What has not begun of this call never will, and its items that run are asked to stop: as pmap_terminate, for one call. It
- * becomes ready as PMAP_ECANCELLED, or as PMAP_EFAILED if an item had failed, or as PMAP_OK if every item had succeeded
- * by then. Returns at once. PMAP_OK, also if it was ready; PMAP_EINVAL: result is NULL. */
+ * becomes ready as PMAP_ECANCELLED, or as PMAP_EFAILED if an item had failed, be it that it was to be run again, or as
+ * PMAP_OK if every item had succeeded by then. Returns at once. PMAP_OK, also if it was ready; PMAP_EINVAL: result is NULL. */
 enum pmap_status pmap_result_cancel(struct pmap_result *result);
 
 /* The result is not needed any more. What is not ready goes on, borrows what it borrows, and calls its callbacks. NULL is

@@ -694,6 +694,59 @@ static void cancelled_call_reports_an_item_that_had_failed(void)
     check_usable();
 }
 
+/* Fails at once in its first run; in the second it stays. */
+static int fail_then_stay(int x)
+{
+    int before = atomic_fetch_add(&board()[RAN], 1);
+    if (before < x)
+        return pmap_fail(3, "in run %d", before);
+    endless(x);
+    return x;
+}
+PMAP_TASK(fail_then_stay, int, int);
+
+static void check_failed_then_cancelled(struct pmap_result *result, const int out[], const enum pmap_status statuses[], size_t n)
+{
+    struct pmap_error error = {.status = PMAP_OK};
+    size_t wrong = 0;
+
+    CHECK_STATUS(pmap_result_cancel(result), PMAP_OK);
+    CHECK_STATUS(pmap_result_wait(result, PROMPTLY), PMAP_OK);
+    CHECK_STATUS(finish(result, &error), PMAP_EFAILED);
+    CHECK_INT(error.item, 0);
+    CHECK_INT(error.code, 3);
+    CHECK_NAMES(error.text, "run");
+    for (size_t i = 0; i < n; i++)
+        wrong += statuses[i] != PMAP_EFAILED || out[i] != 0;
+    CHECK_INT(wrong, 0);
+}
+
+/* Whether it waits for its retry, or is in it, and gives up: its last whole run failed. */
+static void cancelled_call_reports_an_item_that_waits_to_be_run_again(void)
+{
+    enum { N = 40 };
+    int in[N], out[N];
+    enum pmap_status statuses[N];
+    struct pmap_result *result;
+
+    for (int i = 0; i < N; i++)
+        in[i] = N;
+    for (ptrdiff_t chunksize = 0; chunksize < 3; chunksize++) {
+        board_clear();
+        result = pmap_map_async(the_pool, fail_then_stay, in, out, N, .chunksize = chunksize, .retries = 2, .retry_delay = 1000,
+                                .statuses = statuses);
+        CHECK(board_await(RAN, N));
+        check_failed_then_cancelled(result, out, statuses, N);
+    }
+    for (int runs = 1; runs < 4; runs++) {
+        board_clear();
+        result = pmap_apply_async(the_pool, fail_then_stay, out, runs, .retries = INT_MAX);
+        CHECK(board_await(RAN, runs + 1));
+        check_failed_then_cancelled(result, out, NULL, 0);
+    }
+    check_usable();
+}
+
 static void calls_can_be_cancelled_and_freed_while_they_are_queued(void)
 {
     static int out[100]; /* borrowed until nobody can ask any more */
@@ -1567,6 +1620,7 @@ static const struct test tests[] = {
     TEST(cancel_asks_running_items_to_stop),
     TEST(cancel_after_the_end_changes_nothing),
     TEST(cancelled_call_reports_an_item_that_had_failed),
+    TEST(cancelled_call_reports_an_item_that_waits_to_be_run_again),
     TEST(calls_can_be_cancelled_and_freed_while_they_are_queued),
     TEST(callback_comes_once_with_out_and_n),
     TEST(error_callback_comes_once_with_the_error),

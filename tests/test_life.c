@@ -597,7 +597,26 @@ static void *get_for_ever(void *argument)
     return NULL;
 }
 
-static void check_ends(void *call(void *))
+static int fail(int cells)
+{
+    mark(cells + RAN);
+    return pmap_fail(3, "always");
+}
+PMAP_TASK(fail, int, int);
+
+/* For a thousand seconds, at least. */
+static void *reduce_again_and_again(void *argument)
+{
+    struct caller *c = argument;
+    int *in = repeat(c->cells, 100), sum;
+    struct pmap_error error;
+
+    c->status = pmap_reduce(c->pool, fail, add, in, &sum, 100, .retries = 1, .retry_delay = 1000, .error = &error);
+    free(in);
+    return NULL;
+}
+
+static void check_ends(void *call(void *), enum pmap_status as)
 {
     struct caller c = {.cells = fresh_cells(), .pool = create()};
 
@@ -607,16 +626,17 @@ static void check_ends(void *call(void *))
         CHECK(board_await(c.cells + RAN, 1));
         CHECK_STATUS(pmap_terminate(c.pool), PMAP_OK);
         pthread_join(c.thread, NULL);
-        CHECK_STATUS(c.status, PMAP_ECANCELLED);
+        CHECK_STATUS(c.status, as);
     }
     pmap_destroy(c.pool);
 }
 
 static void terminate_ends_the_call_of_another_thread(void)
 {
-    check_ends(map_for_ever);
-    check_ends(apply_for_ever);
-    check_ends(get_for_ever);
+    check_ends(map_for_ever, PMAP_ECANCELLED);
+    check_ends(apply_for_ever, PMAP_ECANCELLED);
+    check_ends(get_for_ever, PMAP_ECANCELLED);
+    check_ends(reduce_again_and_again, PMAP_EFAILED);
 }
 
 static void *map_that_waits(void *argument)

@@ -157,12 +157,11 @@ static void withdraw_ticket(struct pmap__root *root, struct pmap__ticket *ticket
 static unsigned wants(const struct pmap__job *job)
 {
     const struct pmap__order_form *form = &job->form;
-    bool first = form->retries && !job->parent;
     unsigned w = 0;
 
     if (form->statuses || form->retries || form->reasons)
         w |= PMAP__WANT_RECORDS;
-    if (form->reasons && !first)
+    if (form->reasons || (form->retries && !job->parent))
         w |= PMAP__WANT_REASONS;
     if (form->on_error == PMAP_STOP && !form->retries)
         w |= PMAP__WANT_STOP;

@@ -66,26 +66,22 @@ static void pause_for(uint64_t ns)
 /* Run what failed until it does not, or has been tried often enough. */
 static void run_again(struct pmap__job *job, const struct pmap__record *record, int thread)
 {
-    struct pmap__job *child = pmap__job_again(job, record->item, record->n);
-    struct pmap_error error;
+    struct pmap__job *child = pmap__job_again(job, record->item, record->n, record);
 
     if (child == NULL) {
         job->failures.forgot = true;
         return;
     }
     child->place = job->place;
-    do {
+    pause_for(job->form.retry_delay);
+    run_once(child, thread);
+    while (child->failures.count && child->attempt <= job->form.retries) {
+        pmap__job_retry(child);
         pause_for(job->form.retry_delay);
-        pmap__failures_clear(&child->failures);
         run_once(child, thread);
-    } while (child->failures.count && child->attempt++ <= job->form.retries);
-    if (child->failures.count) {
-        pmap__failures_lowest(&child->failures, &error);
-        if (job->fold)
-            pmap__failures_count(&job->last, &error, record->n);
-        else
-            pmap__failures_add(&job->last, &error, record->n);
     }
+    if (child->failures.count || child->failures.cancelled)
+        pmap__job_give_up(child);
     pmap__job_fini(child);
     free(child);
 }
@@ -97,7 +93,7 @@ static void run_failures_again(struct pmap__job *job, int thread)
     while (record) {
         struct pmap__record *next = record->next;
         if (record->status == PMAP_ECANCELLED || atomic_load(&job->cancelled))
-            pmap__failures_skip(&job->last, record->item, record->n);
+            pmap__job_never_again(job, record);
         else
             run_again(job, record, thread);
         pmap__record_free(record);

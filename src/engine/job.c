@@ -111,8 +111,8 @@ static void init_verdict(struct pmap__job *job)
     verdict->stop = &job->cancelled;
     verdict->statuses = form->statuses;
     verdict->keep = form->reasons ? PMAP__KEEP_REASONS : PMAP__KEEP_NOTHING;
-    if (form->retries)
-        job->failures.keep = PMAP__KEEP_RECORDS;
+    if (form->retries) /* reasons, too: the call may be cancelled before there are better ones */
+        job->failures.keep = PMAP__KEEP_REASONS;
     for (size_t i = 0; form->statuses && i < form->n; i++)
         form->statuses[i] = PMAP_OK;
 }
@@ -180,8 +180,94 @@ void pmap__job_fini(struct pmap__job *job)
     pmap__failures_fini(&job->last);
 }
 
-struct pmap__job *pmap__job_again(struct pmap__job *parent, size_t item, size_t n)
+/* ---- Running again ---- */
+
+/* Why the items of a record failed. A reduction has no reasons for each leaf; any reason is better than none. */
+static void why(struct pmap__job *job, const struct pmap__record *record, struct pmap_error *error)
 {
+    struct pmap__failures *failures = &job->failures;
+
+    if (record->error) {
+        *error = *record->error;
+        error->item = record->item;
+    } else if (job->fold && failures->count) {
+        pthread_mutex_lock(&failures->lock);
+        pmap__failures_lowest(failures, error);
+        pthread_mutex_unlock(&failures->lock);
+    } else {
+        pmap__error_set(error, record->status, "pmap: item %zu failed, and there was no memory to keep its reason", record->item);
+        error->item = record->item;
+    }
+}
+
+/* So its items failed in the run before the next. */
+static void set_why(struct pmap__job *child, const struct pmap_error *error)
+{
+    struct pmap_error e = *error;
+
+    if (child->fold == NULL)
+        e.item = child->base;
+    pmap__failures_clear(&child->last);
+    pmap__failures_count(&child->last, &e, 1);
+}
+
+static bool too_many(struct pmap__failures *verdict)
+{
+    pthread_mutex_lock(&verdict->lock);
+    bool stopped = verdict->limit && verdict->count >= verdict->limit;
+    pthread_mutex_unlock(&verdict->lock);
+    return stopped;
+}
+
+/* The verdict on n items, or leaves, from this one on; error: NULL if they were not run. */
+static void conclude(struct pmap__job *job, size_t item, size_t n, const struct pmap_error *error)
+{
+    if (job->fold && error)
+        pmap__failures_count(&job->last, error, n);
+    else if (job->fold)
+        pmap__failures_skipped(&job->last, n);
+    else if (error)
+        pmap__failures_add(&job->last, error, n);
+    else
+        pmap__failures_skip(&job->last, item, n);
+}
+
+void pmap__job_never_again(struct pmap__job *job, const struct pmap__record *record)
+{
+    bool failed = record->status != PMAP_ECANCELLED && !too_many(&job->last);
+    struct pmap_error error;
+
+    if (job->fold && job->failures.count == 0) /* leaves that were not folded have records of failures */
+        failed = false;
+
+    if (failed)
+        why(job, record, &error);
+    conclude(job, record->item, record->n, failed ? &error : NULL);
+}
+
+void pmap__job_retry(struct pmap__job *child)
+{
+    struct pmap_error error;
+
+    pmap__failures_lowest(&child->failures, &error);
+    set_why(child, &error);
+    child->attempt++;
+    pmap__failures_clear(&child->failures);
+}
+
+void pmap__job_give_up(struct pmap__job *child)
+{
+    bool ran = child->failures.count > 0, failed = ran || !too_many(&child->parent->last);
+    struct pmap_error error;
+
+    if (failed)
+        pmap__failures_lowest(ran ? &child->failures : &child->last, &error);
+    conclude(child->parent, child->base, child->work.n, failed ? &error : NULL);
+}
+
+struct pmap__job *pmap__job_again(struct pmap__job *parent, size_t item, size_t n, const struct pmap__record *record)
+{
+    struct pmap_error error;
     size_t position = item - parent->base;
     struct pmap__job *job = calloc(1, sizeof *job);
     size_t leaf = parent->fold ? parent->fold->leaf : 1;
@@ -202,8 +288,12 @@ struct pmap__job *pmap__job_again(struct pmap__job *parent, size_t item, size_t 
     pmap__failures_init(&job->failures);
     pmap__failures_init(&job->last);
     job->failures.keep = PMAP__KEEP_RECORDS;
+    why(parent, record, &error);
+    set_why(job, &error);
     return job;
 }
+
+/* ---- The end ---- */
 
 void pmap__job_forget(struct pmap__job *job)
 {

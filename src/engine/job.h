@@ -93,7 +93,7 @@ struct pmap__job {
     int all_threads;                 /* of the pool */
     uint64_t id;                     /* what ranks know it by; a child's is its parent's */
     struct pmap__failures failures;  /* of the first run, if failures are run again, */
-    struct pmap__failures last;      /* and then these are of the last runs; otherwise not used */
+    struct pmap__failures last;      /* and then these are of the last runs; of a child: how its items failed before this run */
     atomic_bool cancelled;           /* nothing more is begun; any thread sets it */
     struct pmap__note submitted, local_done;
 
@@ -125,8 +125,19 @@ enum pmap_status pmap__job_init(struct pmap__job *job, const struct pmap__order_
 /* Free what a job holds; it must be complete, or never submitted. */
 void pmap__job_fini(struct pmap__job *job);
 
-/* A job for running n items, or leaves, of another again, from this one on; allocated. NULL if memory is short. */
-struct pmap__job *pmap__job_again(struct pmap__job *parent, size_t item, size_t n);
+/* A job for running n items, or leaves, of another again, from this one on, which failed as the record says; allocated. NULL
+ * if memory is short. */
+struct pmap__job *pmap__job_again(struct pmap__job *parent, size_t item, size_t n, const struct pmap__record *record);
+
+/* It has failed and is to be run once more. */
+void pmap__job_retry(struct pmap__job *child);
+
+/* It will not be: what its parent hears of it. If it was cancelled its items have failed all the same, as they did before, unless
+ * the call ended because too many had: then only last runs count. */
+void pmap__job_give_up(struct pmap__job *child);
+
+/* Likewise items of the first run, of which no job was made. */
+void pmap__job_never_again(struct pmap__job *job, const struct pmap__record *record);
 
 /* Nobody waits for an allocated job any more: it is freed now, or when it is done. */
 void pmap__job_forget(struct pmap__job *job);

@@ -110,9 +110,9 @@ static void run_again(struct pmap__root *root, struct pmap__job *child)
     root->later = child;
 }
 
-static void raise_child(struct pmap__root *root, struct pmap__job *job, size_t item, size_t n)
+static void raise_child(struct pmap__root *root, struct pmap__job *job, size_t item, size_t n, const struct pmap__record *record)
 {
-    struct pmap__job *child = pmap__job_again(job, item, n);
+    struct pmap__job *child = pmap__job_again(job, item, n, record);
 
     if (child == NULL) {
         job->failures.forgot = true;
@@ -139,34 +139,13 @@ static void raise_children(struct pmap__root *root, struct pmap__job *job)
         size_t end = record->item + record->n, n = job->form.task->block && !job->fold ? record->n : 1;
         bool wanted = record->status != PMAP_ECANCELLED && !atomic_load(&job->cancelled);
         for (size_t item = record->item; item < end && wanted; item += n)
-            raise_child(root, job, item, n);
-        if (!wanted && job->fold)
-            pmap__failures_skipped(&job->last, record->n);
-        else if (!wanted)
-            pmap__failures_skip(&job->last, record->item, record->n);
+            raise_child(root, job, item, n, record);
+        if (!wanted)
+            pmap__job_never_again(job, record);
         pmap__record_free(record);
         record = next;
     }
     job->children--;
-}
-
-static void final_failure(struct pmap__job *child)
-{
-    struct pmap__job *parent = child->parent;
-    struct pmap_error error;
-
-    if (child->failures.count == 0) {
-        if (child->fold)
-            pmap__failures_skipped(&parent->last, child->failures.cancelled);
-        else
-            pmap__failures_skip(&parent->last, child->base, child->work.n);
-        return;
-    }
-    pmap__failures_lowest(&child->failures, &error);
-    if (child->fold)
-        pmap__failures_count(&parent->last, &error, child->work.n);
-    else
-        pmap__failures_add(&parent->last, &error, child->work.n);
 }
 
 /* A second run is over: well, or to be tried once more, or given up. */
@@ -178,8 +157,7 @@ static void child_done(struct pmap__root *root, struct pmap__job *child)
     free(child->ranks);
     child->ranks = NULL;
     if (bad && child->attempt <= child->form.retries && child->failures.count && !atomic_load(&parent->cancelled)) {
-        child->attempt++;
-        pmap__failures_clear(&child->failures);
+        pmap__job_retry(child);
         pmap__work_init(&child->work);
         child->rates = 0;
         child->rated_threads = 0;
@@ -187,7 +165,7 @@ static void child_done(struct pmap__root *root, struct pmap__job *child)
         return;
     }
     if (bad)
-        final_failure(child);
+        pmap__job_give_up(child);
     if (atomic_load(&parent->cancelled))
         atomic_store(&root->cancels, true); /* with this failure there are too many */
     parent->children--;
