@@ -195,7 +195,7 @@ struct pmap_create_options {
     const void *initarg;      /* what they are given. With an initarg_size, a copy of the root's initarg of so many */
     size_t initarg_size;      /* bytes, kept as long as the pool; with 0, the pointer that this rank passed */
     size_t max_tasks_per_worker; /* after so many items a thread is a new worker: its thread_initializer runs again,
-                               * between two items. 0: never */
+                               * between two items. 0: never. Those of calls inside a task do not count */
 };
 
 /* Create a pool over all ranks of this MPI job, or over this process if no launcher started it.

@@ -1501,6 +1501,31 @@ static void worker_is_renewed_after_ten_items(void)
     pmap_destroy(pool);
 }
 
+/* How much older the worker gets by a map inside an item. */
+static int grow_inside(int x)
+{
+    int in[10] = {0}, out[10], before = age;
+    (void)x;
+    return pmap_map(NULL, grow, in, out, 10, .chunksize = 3) == PMAP_OK ? age - before : -1;
+}
+PMAP_TASK(grow_inside, int, int);
+
+static void calls_inside_an_item_make_no_new_worker(void)
+{
+    struct setup s = new_setup();
+    int in[20] = {0}, out[20], renewed = 0;
+    struct pmap_pool *pool = create_with_lifetime(&s, 4);
+
+    if (pool != NULL) {
+        CHECK_STATUS(pmap_map(pool, grow_inside, in, out, 20), PMAP_OK);
+        for (int i = 0; i < 20; i++)
+            renewed += out[i] != 10;
+        CHECK_INT(renewed, 0);
+        CHECK(count(s.cells + ON_THREADS) <= 20 / 4 + pmap_threads(pool));
+    }
+    pmap_destroy(pool);
+}
+
 static void worker_grows_old_without_a_limit(void)
 {
     struct setup s = new_setup();
@@ -1646,6 +1671,7 @@ static const struct test tests[] = {
     TEST(initializer_that_fails_on_all_ranks_is_reported_once),
     TEST(thread_initializer_that_fails_on_one_thread_fails_create_on_all),
     TEST(worker_is_renewed_after_ten_items),
+    TEST(calls_inside_an_item_make_no_new_worker),
     TEST(worker_grows_old_without_a_limit),
     TEST(six_items_queued_at_close_have_a_worker_each),
     TEST(pool_of_short_lived_workers_ends_after_a_failure),

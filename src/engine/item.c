@@ -151,7 +151,8 @@ static void adapt_stride(struct pmap__run *run)
 
 void pmap__run_span(struct pmap__run *run, size_t begin, size_t end)
 {
-    bool limited = run->place->crew && run->place->crew->max_tasks;
+    /* A call inside an item is a part of that item: no worker begins in the middle of it. */
+    bool limited = run->place->crew && run->place->crew->max_tasks && run->outer == NULL;
 
     while (begin < end) {
         if (run->cancelled && atomic_load_explicit(run->cancelled, memory_order_relaxed)) {
