@@ -261,10 +261,10 @@ enum pmap_status pmap_join(struct pmap_pool *pool);
  * MPI job at once. */
 void pmap_destroy(struct pmap_pool *pool);
 
-/* How many ranks the pool has; 1 without a launcher. */
+/* How many ranks the pool has; 1 without a launcher. 0 for NULL, which is what ranks other than the root have. */
 int pmap_ranks(const struct pmap_pool *pool);
 
-/* How many threads, of all ranks together, run its items. */
+/* How many threads, of all ranks together, run its items. 0 for NULL. */
 int pmap_threads(const struct pmap_pool *pool);
 
 /* ---- 4. Calls ------------------------------------------------------------------------------------------

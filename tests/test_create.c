@@ -84,6 +84,13 @@ static void pool_knows_its_ranks_and_threads(void)
     pmap_destroy(pool);
 }
 
+/* What ranks other than the root have. */
+static void null_pool_has_no_ranks_and_threads(void)
+{
+    CHECK_INT(pmap_ranks(NULL), 0);
+    CHECK_INT(pmap_threads(NULL), 0);
+}
+
 static void threads_may_differ_between_ranks(void)
 {
     struct pmap_pool *pool;
@@ -677,6 +684,7 @@ static const struct test tests[] = {
     TEST(create_use_destroy),
     TEST(every_rank_as_root),
     TEST(pool_knows_its_ranks_and_threads),
+    TEST(null_pool_has_no_ranks_and_threads),
     TEST(threads_may_differ_between_ranks),
     TEST(library_chooses_the_threads),
     TEST(success_leaves_the_error_alone),

@@ -134,12 +134,12 @@ void pmap_destroy(struct pmap_pool *pool)
 
 int pmap_ranks(const struct pmap_pool *pool)
 {
-    return pmap__root_ranks(pool->tenant.root);
+    return pool ? pmap__root_ranks(pool->tenant.root) : 0;
 }
 
 int pmap_threads(const struct pmap_pool *pool)
 {
-    return pmap__root_threads(pool->tenant.root);
+    return pool ? pmap__root_threads(pool->tenant.root) : 0;
 }
 
 void pmap_bytes_free(struct pmap_bytes array[], size_t n)
