@@ -229,8 +229,9 @@ struct pmap_create_options {
  * same ones.
  *
  * Returns PMAP_OK; PMAP_EINVAL (pool is NULL; threads or root out of range, or root not the same on all ranks; called
- * inside a task; over several ranks, two source files declare different tasks of one name and type); PMAP_ENOMEM; PMAP_EMISMATCH (the ranks run different programs: the text names the task); PMAP_EFAILED (an
- * initializer failed); PMAP_EBUSY (some of the ranks, or all with another root, serve a pool already and cannot join
+ * inside a task, an initializer, a generator or an operation; over several ranks, two source files declare different tasks of
+ * one name and type); PMAP_EDEADLOCK (called inside a callback); PMAP_ENOMEM; PMAP_EMISMATCH (the ranks run different
+ * programs: the text names the task); PMAP_EFAILED (an initializer failed); PMAP_EBUSY (some of the ranks, or all with another root, serve a pool already and cannot join
  * another); PMAP_EMPI. *pool is NULL after a failure. */
 #define pmap_create(...) \
     pmap_create_with(&(struct pmap_create_options){ \

@@ -679,6 +679,31 @@ static void create_inside_a_task_is_refused(void)
     pmap_destroy(pool);
 }
 
+static atomic_int refused_inside, strange_inside;
+
+static void create_in_initializer(const void *initarg)
+{
+    struct refusal r = create_inside(0);
+
+    (void)initarg;
+    bool right = r.status == PMAP_EINVAL && r.null && strstr(r.text, "initializer");
+    atomic_fetch_add(right ? &refused_inside : &strange_inside, 1);
+}
+
+static void create_inside_an_initializer_is_refused(void)
+{
+    struct pmap_pool *pool;
+
+    atomic_store(&refused_inside, 0);
+    CHECK_STATUS(pmap_create(&pool, .threads = test_threads(), .initializer = create_in_initializer,
+                             .thread_initializer = create_in_initializer), PMAP_OK);
+    if (pool != NULL)
+        CHECK(works(pool));
+    pmap_destroy(pool);
+    CHECK_INT(atomic_load(&refused_inside), test_ranks() / test_processes() * (1 + THREADS));
+    CHECK_INT(atomic_load(&strange_inside), 0);
+}
+
 static const struct test tests[] = {
     TEST(destroy_of_null_is_fine),
     TEST(create_use_destroy),
@@ -712,6 +737,7 @@ static const struct test tests[] = {
     TEST(null_pool_on_one_rank_is_refused_on_all),
     TEST(task_that_a_rank_does_not_know_is_refused),
     TEST(create_inside_a_task_is_refused),
+    TEST(create_inside_an_initializer_is_refused),
     TEST(root_out_of_range_on_one_rank_is_refused_on_all),
     {NULL, NULL},
 };

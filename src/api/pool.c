@@ -38,6 +38,8 @@ static enum pmap_status create(const char *call, const struct pmap_create_option
         *o->pool = NULL;
     if (pmap__item_running(NULL, NULL))
         return pmap__error_set(error, PMAP_EINVAL, "%s: called inside a task", call);
+    if (pmap__item_place(NULL, NULL)) /* the other ranks may be waiting for this function */
+        return pmap__error_set(error, PMAP_EINVAL, "%s: called inside an initializer, a generator or an operation", call);
     if (pmap__wait_forbidden())
         return pmap__error_set(error, PMAP_EDEADLOCK, "%s: called inside a callback", call);
     check(call, o, &wish);
