@@ -17,6 +17,7 @@
 #include <limits.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -187,6 +188,48 @@ static void lonely_root_works_even_if_dedicated(void)
     CHECK_INT(pmap_threads(pool), THREADS);
     CHECK(works(pool));
     pmap_destroy(pool);
+}
+
+/* Create two pools of two threads on one CPU; how often stderr says that this is narrow. */
+static int warnings_of_two_narrow_pools(void)
+{
+    cpu_set_t before, one;
+    size_t first = 0;
+    int stderr_before = dup(STDERR_FILENO), n = 0;
+    FILE *said = tmpfile();
+    char line[500];
+
+    sched_getaffinity(0, sizeof before, &before);
+    while (!CPU_ISSET(first, &before))
+        first++;
+    CPU_ZERO(&one);
+    CPU_SET(first, &one);
+    sched_setaffinity(0, sizeof one, &one);
+    dup2(fileno(said), STDERR_FILENO);
+    for (int i = 0; i < 2; i++) {
+        struct pmap_pool *pool = NULL;
+        pmap_create(&pool, .threads = 2);
+        pmap_destroy(pool);
+    }
+    dup2(stderr_before, STDERR_FILENO);
+    close(stderr_before);
+    sched_setaffinity(0, sizeof before, &before);
+    rewind(said);
+    while (fgets(line, sizeof line, said))
+        n += strstr(line, "CPUs") != NULL;
+    fclose(said);
+    return n;
+}
+
+/* Other tests may have been the first to run into it. */
+static void threads_crowded_on_few_cpus_are_warned_of_once(void)
+{
+    if (test_processes() > 1 || sysconf(_SC_NPROCESSORS_ONLN) < 2) {
+        test_skip("several processes, or one CPU");
+        return;
+    }
+    CHECK(warnings_of_two_narrow_pools() <= 1);
+    CHECK_INT(warnings_of_two_narrow_pools(), 0);
 }
 
 /* ---- Nothing left behind ----------------------------------------------------------------------------- */
@@ -716,6 +759,7 @@ static const struct test tests[] = {
     TEST(options_of_an_older_caller_are_accepted),
     TEST(dedicated_root_runs_no_items),
     TEST(lonely_root_works_even_if_dedicated),
+    TEST(threads_crowded_on_few_cpus_are_warned_of_once),
     TEST(create_and_destroy_leave_no_threads_and_files_behind),
     TEST(second_pool_is_served_by_the_same_ranks),
     TEST(pools_end_in_any_order),

@@ -25,6 +25,7 @@
 #include "transport/mpi.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -88,20 +89,23 @@ static void decide_threads(struct entry *e)
         free(all);
 }
 
+/* Once in the life of the process: what binds it does not change from pool to pool. */
 static void warn_of_crowding(const struct entry *e, int ranks)
 {
-    if (e->port == NULL && e->all_crowded[0])
+    static atomic_flag warned = ATOMIC_FLAG_INIT;
+    int rank = 0;
+
+    while (rank < ranks && e->all_crowded[rank] == 0)
+        rank++;
+    if (rank == ranks || atomic_flag_test_and_set(&warned))
+        return;
+    if (e->port == NULL)
         pmap__warn("this process runs %d threads but may use only %d CPUs: see what binds it (taskset, OMP_PLACES, a cgroup)",
                    e->all_threads[0], e->all_crowded[0]);
-    if (e->port == NULL)
-        return;
-    for (int rank = 0; rank < ranks; rank++)
-        if (e->all_crowded[rank]) {
-            pmap__warn("rank %d runs %d threads but may use only %d of its node's CPUs: start with mpirun --bind-to none "
-                       "(or --map-by slot:PE=%d), or srun --cpus-per-task=%d", rank, e->all_threads[rank],
-                       e->all_crowded[rank], e->all_threads[rank], e->all_threads[rank]);
-            return;
-        }
+    else
+        pmap__warn("rank %d runs %d threads but may use only %d of its node's CPUs: start with mpirun --bind-to none "
+                   "(or --map-by slot:PE=%d), or srun --cpus-per-task=%d", rank, e->all_threads[rank],
+                   e->all_crowded[rank], e->all_threads[rank], e->all_threads[rank]);
 }
 
 /* The root learns how many threads each rank has got in the end. */
