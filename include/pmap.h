@@ -593,9 +593,11 @@ struct pmap_share_options {
     struct pmap_error *error;
 };
 
-/* Copy size bytes at data to every node of the pool. Returns when they are there; data is not needed any more then. Ranks
- * take part between two items: it waits for those that run at ranks of a single thread. Calls from several threads are
- * served one after another. PMAP_OK; PMAP_EINVAL (pool, data or handle is NULL, size is 0, or called inside a task);
+/* Copy size bytes at data to every node of the pool. Returns when they are there; data is not needed any more then. It
+ * waits for ranks of a single thread, until the item that runs there has returned, and such a rank that is ready begins no
+ * other until all are; so pmap_terminate ends the wait as soon as it ends those items, and the share succeeds then. Everything
+ * else goes on meanwhile, until all are ready; then hand-out, answers and callbacks stand still while the bytes are sent, but
+ * for items that run. Calls from several threads, and of pmap_unshare, are served one after another. PMAP_OK; PMAP_EINVAL (pool, data or handle is NULL, size is 0, or called inside a task);
  * PMAP_EDEADLOCK (in a callback); PMAP_ECLOSED; PMAP_ENOMEM (on some node: the data is on none then). */
 #define pmap_share(pool, data, bytes, ...)    \
     pmap_share_with((pool), (data), (bytes), \
@@ -605,7 +607,8 @@ struct pmap_share_options {
  * tasks or not. */
 const void *pmap_shared(struct pmap_handle handle);
 
-/* The data is not needed any more: no task may use it now or later. What is left is freed with the pool. PMAP_OK; PMAP_EINVAL
+/* The data is not needed any more: no task may use it now or later. Waits as pmap_share does. What is left is freed with the
+ * pool. PMAP_OK; PMAP_EINVAL
  * (pool is NULL, or knows no such handle); PMAP_EDEADLOCK. */
 enum pmap_status pmap_unshare(struct pmap_pool *pool, struct pmap_handle handle);
 

@@ -69,6 +69,9 @@ static struct pmap__frame sample(int kind)
         f.id = UINT64_C(0xffffffff00000001);
         f.size = SIZE_MAX;
         break;
+    case PMAP__HOLD:
+    case PMAP__READY:
+        break;
     default:
         f.met = &met;
     }
@@ -186,7 +189,7 @@ static void longest_frames_fit(void)
 static void bytes_are_little_endian_and_fixed(void)
 {
     unsigned char head[PMAP__HEAD_MAX];
-    static const unsigned char expected[] = {2, 0, 8, 0, 1, 0, 8, 7, 6, 5, 4, 3, 2, 1, 5, 0, 0, 0, 0x0d, 0x0c, 0x0b, 0x0a};
+    static const unsigned char expected[] = {3, 0, 10, 0, 1, 0, 8, 7, 6, 5, 4, 3, 2, 1, 5, 0, 0, 0, 0x0d, 0x0c, 0x0b, 0x0a};
     static const struct pmap__meetings met = {1, {{UINT64_C(0x0102030405060708), PMAP_EBUSY, 0x0a0b0c0d}}};
     struct pmap__frame f = {.kind = PMAP__BYE, .met = &met};
     CHECK_INT(pmap__frame_encode(&f, head), sizeof expected);

@@ -12,6 +12,7 @@
 
 #include <inttypes.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -438,6 +439,129 @@ static void share_while_an_async_map_runs(void)
     pmap_result_free(r);
 }
 
+/* ---- While ranks are busy ---------------------------------------------------------------------------- */
+
+enum { BUSY = 1000, RELEASED, ENTERED, CELLS };
+
+static void clear_cells(void)
+{
+    for (int i = BUSY; i < CELLS; i++)
+        atomic_store(&board()[i], 0);
+}
+
+/* A share by another thread; the test goes on when it is about to be made. */
+struct sharer {
+    pthread_t thread;
+    struct pmap_pool *pool;
+    struct pmap_handle handle;
+    enum pmap_status status;
+};
+
+static void *share_beside(void *argument)
+{
+    static const char bytes[] = "data that comes late";
+    struct sharer *s = argument;
+
+    atomic_store(&board()[ENTERED], 1);
+    s->status = pmap_share(s->pool, bytes, sizeof bytes, &s->handle);
+    return NULL;
+}
+
+static bool begin_share(struct sharer *s, struct pmap_pool *pool)
+{
+    *s = (struct sharer){.pool = pool};
+    if (!CHECK(pthread_create(&s->thread, NULL, share_beside, s) == 0))
+        return false;
+    CHECK(board_await(ENTERED, 1));
+    for (int i = 0; i < 1000; i++) /* most likely it is in there after that; if not, the test passes all the same */
+        sched_yield();
+    return true;
+}
+
+/* Held up on every rank but the root, until the root says so; the root's items wait until somebody is. */
+static int hold_up(int ranks)
+{
+    if (pmap_rank() == 0)
+        return ranks == 1 || board_await(BUSY, 1);
+    atomic_fetch_add(&board()[BUSY], 1);
+    return board_await(RELEASED, 1);
+}
+PMAP_TASK(hold_up, int, int);
+
+static void release(void *user, void *results, size_t n)
+{
+    (void)user, (void)results, (void)n;
+    atomic_store(&board()[RELEASED], 1);
+}
+
+/* The share waits for items that wait for the callback of another call. */
+static void calls_end_while_a_share_waits_for_busy_ranks(void)
+{
+    size_t n = 4 * (size_t)pmap_threads(the_pool);
+    int *in = test_array(n, sizeof *in), *out = test_array(n, sizeof *out), y, wrong = 0;
+    struct sharer s;
+
+    clear_cells();
+    for (size_t i = 0; i < n; i++)
+        in[i] = test_ranks();
+    struct pmap_result *held = pmap_map_async(the_pool, hold_up, in, out, n, .chunksize = 1);
+    CHECK(test_ranks() == 1 || board_await(BUSY, 1));
+    if (begin_share(&s, the_pool)) {
+        struct pmap_result *r = pmap_apply_async(the_pool, square, &y, 3, .callback = release);
+        CHECK_STATUS(pmap_result_get(r, PMAP_FOREVER, NULL), PMAP_OK);
+        pmap_result_free(r);
+        pthread_join(s.thread, NULL);
+        CHECK_STATUS(s.status, PMAP_OK);
+        CHECK_STATUS(pmap_unshare(the_pool, s.handle), PMAP_OK);
+    }
+    atomic_store(&board()[RELEASED], 1);
+    CHECK_STATUS(pmap_result_get(held, PMAP_FOREVER, NULL), PMAP_OK);
+    pmap_result_free(held);
+    for (size_t i = 0; i < n; i++)
+        wrong += !out[i];
+    CHECK_INT(wrong, 0);
+    free(in);
+    free(out);
+}
+
+static int until_cancelled(int ranks)
+{
+    if (pmap_rank() != 0 || ranks == 1)
+        atomic_fetch_add(&board()[BUSY], 1);
+    while (!pmap_cancelled())
+        sched_yield();
+    return 1;
+}
+PMAP_TASK(until_cancelled, int, int);
+
+static void terminate_ends_what_a_share_waits_for(void)
+{
+    size_t n = 4 * (size_t)pmap_threads(the_pool);
+    int *in = test_array(n, sizeof *in), *out = test_array(n, sizeof *out);
+    struct pmap_pool *pool;
+    struct sharer s;
+
+    clear_cells();
+    for (size_t i = 0; i < n; i++)
+        in[i] = test_ranks();
+    if (!CHECK(pmap_create(&pool) == PMAP_OK && pool != NULL))
+        goto done;
+    struct pmap_result *r = pmap_map_async(pool, until_cancelled, in, out, n, .chunksize = 1);
+    CHECK(board_await(BUSY, 1));
+    bool begun = begin_share(&s, pool);
+    CHECK_STATUS(pmap_terminate(pool), PMAP_OK);
+    CHECK_STATUS(pmap_result_get(r, PMAP_FOREVER, NULL), PMAP_ECANCELLED);
+    pmap_result_free(r);
+    if (begun) {
+        pthread_join(s.thread, NULL);
+        CHECK(s.status == PMAP_OK || s.status == PMAP_ECLOSED);
+    }
+    pmap_destroy(pool);
+done:
+    free(in);
+    free(out);
+}
+
 /* ---- Refusals ---------------------------------------------------------------------------------------- */
 
 static const char data[] = "some data";
@@ -595,6 +719,8 @@ static const struct test tests[] = {
     TEST(share_while_maps_run),
     TEST(several_threads_share_at_once),
     TEST(share_while_an_async_map_runs),
+    TEST(calls_end_while_a_share_waits_for_busy_ranks),
+    TEST(terminate_ends_what_a_share_waits_for),
     TEST(arguments_that_make_no_sense_are_refused),
     TEST(unknown_handles_are_refused),
     TEST(share_inside_a_task_is_refused),

@@ -569,7 +569,12 @@ static void arrived(void *owner, int from, const unsigned char *head, size_t hea
     struct pmap__inside inside;
     struct pmap_error error;
 
+    frame.kind = PMAP__BYE; /* if it cannot be read; the root gets none */
     struct pmap__ticket *ticket = read_answer(root, from, head, head_size, size, &frame, &inside, &error);
+    if (frame.kind == PMAP__READY && size == 0 && root->gathering && root->ready < root->ranks - 1) {
+        root->ready++;
+        return;
+    }
     if (ticket == NULL) {
         root->port->ops->abort(root->port, error.text);
         return;

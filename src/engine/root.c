@@ -384,12 +384,16 @@ static bool wake_later(struct pmap__root *root)
     return happened;
 }
 
-/* ---- Sharing ---- */
+/* ---- Sharing ----
+ *
+ * To share is a collective call, and whoever has entered one hears nothing until all have. A rank that lends its thread comes
+ * only between two items, so nobody enters before everybody can: the loop tells the ranks to HOLD and goes on with all else,
+ * cancels above all; each rank says that it is READY; at the last of them the loop says SHARE or UNSHARE, and all enter.
+ * One at a time, in the order of the calls. */
 
-static void tell_of_share(struct pmap__root *root, enum pmap__frame_kind kind, uint64_t id, size_t size)
+static void tell_ranks(struct pmap__root *root, const struct pmap__frame *frame)
 {
-    struct pmap__frame frame = {.kind = kind, .id = id, .size = size};
-    if (root->port && !pmap__deal_tell(root, &frame))
+    if (root->port && !pmap__deal_tell(root, frame))
         root->port->ops->abort(root->port, "pmap: ranks could not be told of shared data");
 }
 
@@ -397,7 +401,7 @@ static void share(struct pmap__root *root, struct pmap__sharing *s)
 {
     int rank = root->port ? root->port->rank : 0;
 
-    tell_of_share(root, PMAP__SHARE, s->id, s->size);
+    tell_ranks(root, &(struct pmap__frame){.kind = PMAP__SHARE, .id = s->id, .size = s->size});
     s->status = pmap__shares_add(&root->shared, root->port, rank, s->id, s->data, s->size);
     if (s->status == PMAP_OK) {
         atomic_store(&((struct pmap__tenant *)(uintptr_t)s->tenant)->shares, true);
@@ -407,39 +411,68 @@ static void share(struct pmap__root *root, struct pmap__sharing *s)
         root->port->ops->abort(root->port, "pmap: data could not be shared");
 }
 
-/* What the tenant shares under this id, or all of it. */
+/* What the tenant shares under this id, or one of all. */
 static void take_away(struct pmap__root *root, struct pmap__sharing *s)
 {
-    struct pmap__shared *shared;
+    struct pmap__shared *shared = pmap__shares_find(&root->shared, s->tenant, s->id);
 
-    s->status = s->id ? PMAP_EINVAL : PMAP_OK;
-    while ((shared = pmap__shares_find(&root->shared, s->tenant, s->id)) != NULL) {
-        tell_of_share(root, PMAP__UNSHARE, shared->id, shared->size);
-        pmap__shares_remove(&root->shared, root->port, shared->id);
-        s->status = PMAP_OK;
+    tell_ranks(root, &(struct pmap__frame){.kind = PMAP__UNSHARE, .id = shared->id, .size = shared->size});
+    pmap__shares_remove(&root->shared, root->port, shared->id);
+    s->status = PMAP_OK;
+}
+
+/* Is there (still) something for it to take away? */
+static bool finds(const struct pmap__root *root, const struct pmap__sharing *s)
+{
+    return pmap__shares_find(&root->shared, s->tenant, s->id) != NULL;
+}
+
+/* Begin with a request, or with the next part of it; or it is over, and gone. */
+static void gather(struct pmap__root *root, struct pmap__sharing *s, bool more)
+{
+    root->gathering = more ? s : NULL;
+    root->ready = 0;
+    if (more) {
+        tell_ranks(root, &(struct pmap__frame){.kind = PMAP__HOLD});
+        return;
     }
+    atomic_store(&s->done, true);
+    pmap__wait_over();
+}
+
+static struct pmap__sharing *next_request(struct pmap__root *root)
+{
+    if (!atomic_load_explicit(&root->shares, memory_order_acquire) || root->said_bye)
+        return NULL;
+    pthread_mutex_lock(&root->lock);
+    struct pmap__sharing *s = root->sharing;
+    if (s)
+        root->sharing = s->next;
+    if (root->sharing == NULL) {
+        root->sharing_last = &root->sharing;
+        atomic_store(&root->shares, false);
+    }
+    pthread_mutex_unlock(&root->lock);
+    return s;
 }
 
 static bool handle_shares(struct pmap__root *root)
 {
-    if (!atomic_load_explicit(&root->shares, memory_order_acquire))
-        return false;
-    pthread_mutex_lock(&root->lock);
-    atomic_store(&root->shares, false);
-    struct pmap__sharing *s = root->sharing;
-    root->sharing = NULL;
-    root->sharing_last = &root->sharing;
-    pthread_mutex_unlock(&root->lock);
-    while (s) {
-        struct pmap__sharing *next = s->next;
-        if (s->remove)
-            take_away(root, s);
-        else
-            share(root, s);
-        atomic_store(&s->done, true);
-        pmap__wait_over();
-        s = next;
+    struct pmap__sharing *s = root->gathering;
+
+    if (s == NULL) {
+        s = next_request(root);
+        if (s)
+            gather(root, s, !s->remove || finds(root, s));
+        return s != NULL;
     }
+    if (root->ready < root->ranks - 1)
+        return false;
+    if (s->remove)
+        take_away(root, s);
+    else
+        share(root, s);
+    gather(root, s, s->remove && finds(root, s));
     return true;
 }
 
@@ -472,7 +505,7 @@ enum pmap_status pmap__tenant_share(struct pmap__tenant *tenant, uint64_t id, co
 
 enum pmap_status pmap__tenant_unshare(struct pmap__tenant *tenant, uint64_t id, struct pmap_error *error)
 {
-    struct pmap__sharing s = {.remove = true, .tenant = tenant, .id = id};
+    struct pmap__sharing s = {.remove = true, .tenant = tenant, .id = id, .status = PMAP_EINVAL}; /* if there is none */
     if (request(tenant->root, &s) == PMAP_OK)
         return PMAP_OK;
     return pmap__error_set(error, s.status, "pmap_unshare: the pool has no shared data with this handle");
@@ -542,7 +575,8 @@ static bool step(struct pmap__loop *loop)
         pmap__deal_around(root);
     measure_service(root, since);
     loop->nap = how_long_to_nap(root);
-    if (atomic_load(&root->closing) && atomic_load(&root->pending) == 0 && !atomic_load(&root->mail))
+    bool at_rest = atomic_load(&root->pending) == 0 && !atomic_load(&root->mail) && root->gathering == NULL;
+    if (atomic_load(&root->closing) && at_rest)
         close_up(root);
     return happened;
 }
@@ -551,7 +585,7 @@ static bool quiet(struct pmap__loop *loop)
 {
     struct pmap__root *root = (struct pmap__root *)loop;
     return atomic_load(&root->pending) == 0 && !atomic_load(&root->cancels) && !atomic_load(&root->shares) &&
-           !atomic_load(&root->closing);
+           root->gathering == NULL && !atomic_load(&root->closing);
 }
 
 /* ---- For the callers ---- */

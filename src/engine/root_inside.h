@@ -39,7 +39,7 @@ struct pmap__root {
     /* without the lock: */
     atomic_bool mail;      /* there may be notes in the inbox; so that the loop need not lock to see that there are none */
     atomic_bool cancels;   /* some jobs are cancelled, and the loop has not looked at them yet */
-    atomic_bool shares;    /* something waits to be shared */
+    atomic_bool shares;    /* something may wait to be shared */
     atomic_bool closing;   /* the pool shall end once every job has */
     atomic_size_t pending; /* jobs that are not done, of all tenants */
     atomic_uint_fast64_t last_id;
@@ -60,6 +60,8 @@ struct pmap__root {
     bool passed_over;        /* a rank got nothing, for it is likely to be full */
     bool offer_around;       /* ranks that hold nothing may want a chunk: a job is new, or at the head of the list */
     struct pmap__shares shared;
+    struct pmap__sharing *gathering; /* the ranks have been told to HOLD for this; NULL: for nothing */
+    int ready;               /* how many of them have answered */
     bool said_bye;
 };
 

@@ -51,11 +51,12 @@ struct chunk {
     struct chunk *next;           /* in another of the server's lists, or none */
 };
 
-/* A collective call that the root has begun. */
+/* The way into a collective call: see root.c. The root never asks for two at once. */
 struct sharing {
-    bool remove;
-    uint64_t id, size;
-    struct sharing *next;
+    bool hold;  /* we are wanted, and have not answered yet */
+    bool ready; /* we have, and begin no item on the loop's own thread until it is over: it would keep all others waiting */
+    bool enter, remove; /* all are ready: which call it is, */
+    uint64_t id, size;  /* and of what */
 };
 
 struct pmap__server {
@@ -69,7 +70,7 @@ struct pmap__server {
     struct chunk *held;     /* chunks in anybody's hands */
     struct chunk *landing;  /* whose items are on their way */
     struct chunk *spare;    /* ready for use */
-    struct sharing *sharing, **sharing_last; /* to be joined, in the root's order */
+    struct sharing sharing;
     struct pmap__shares shared;
     bool bye;
     struct pmap__meetings met; /* what the goodbye said */
@@ -502,19 +503,6 @@ static void cancel(struct pmap__server *server, uint64_t job)
     }
 }
 
-static void note_sharing(struct pmap__server *server, const struct pmap__frame *f)
-{
-    struct sharing *s = malloc(sizeof *s);
-
-    if (s == NULL) {
-        fail(server, "no memory to take part in sharing data");
-        return;
-    }
-    *s = (struct sharing){.remove = f->kind == PMAP__UNSHARE, .id = f->id, .size = f->size};
-    *server->sharing_last = s;
-    server->sharing_last = &s->next;
-}
-
 static void arrived(void *owner, int from, const unsigned char *head, size_t head_size, void *body, size_t size)
 {
     struct pmap__server *server = owner;
@@ -541,9 +529,15 @@ static void arrived(void *owner, int from, const unsigned char *head, size_t hea
     case PMAP__CANCEL:
         cancel(server, f.job);
         break;
+    case PMAP__HOLD:
+        server->sharing.hold = true;
+        break;
     case PMAP__SHARE:
     case PMAP__UNSHARE:
-        note_sharing(server, &f);
+        server->sharing.enter = true;
+        server->sharing.remove = f.kind == PMAP__UNSHARE;
+        server->sharing.id = f.id;
+        server->sharing.size = f.size;
         break;
     case PMAP__BYE:
         server->bye = true;
@@ -562,20 +556,33 @@ static void sent(void *owner, void *token)
         chunk_give(chunk);
 }
 
-/* Take part in what the root shares. Outside of poll, for these are collective calls. */
-static void join_sharing(struct pmap__server *server)
+static void enter_sharing(struct pmap__server *server)
 {
-    while (server->sharing) {
-        struct sharing *s = server->sharing;
-        server->sharing = s->next;
-        if (server->sharing == NULL)
-            server->sharing_last = &server->sharing;
-        if (s->remove)
-            pmap__shares_remove(&server->shared, server->port, s->id);
-        else if (pmap__shares_add(&server->shared, server->port, server->root, s->id, NULL, (size_t)s->size) == PMAP_EMPI)
-            fail(server, "data could not be shared");
-        free(s);
+    const struct sharing *s = &server->sharing;
+
+    if (s->remove)
+        pmap__shares_remove(&server->shared, server->port, s->id);
+    else if (pmap__shares_add(&server->shared, server->port, server->root, s->id, NULL, (size_t)s->size) == PMAP_EMPI)
+        fail(server, "data could not be shared");
+}
+
+/* Take part in what the root shares. Outside of poll, for these are collective calls, and outside of items. The next HOLD may
+ * have come with the call before it, but never two calls. */
+static bool take_part(struct pmap__server *server)
+{
+    struct sharing *s = &server->sharing;
+    bool happened = s->enter || s->hold;
+
+    if (s->enter) {
+        enter_sharing(server);
+        s->enter = s->ready = false;
     }
+    if (s->hold) {
+        send_frame(server, &(struct pmap__frame){.kind = PMAP__READY}, NULL, 0, NULL);
+        s->hold = false;
+        s->ready = true;
+    }
+    return happened;
 }
 
 /* ---- The loop ---- */
@@ -602,9 +609,9 @@ static bool step(struct pmap__loop *loop)
     struct pmap__server *server = (struct pmap__server *)loop; /* its first member */
 
     bool happened = poll(server);
-    if (server->sharing)
-        join_sharing(server);
-    happened |= pmap__team_step(server->team);
+    happened |= take_part(server);
+    if (!server->sharing.ready)
+        happened |= pmap__team_step(server->team);
     happened |= send_finished(server);
     /* While all threads compute nothing can come that they wait for, and what they finish rings. */
     loop->nap = pmap__team_busy(server->team) ? NAP : 0;
@@ -631,7 +638,6 @@ enum pmap_status pmap__server_create(struct pmap__port *port, struct pmap__team 
     s->team = team;
     s->root = root;
     s->place = place;
-    s->sharing_last = &s->sharing;
     *server = s;
     return PMAP_OK;
 }

@@ -111,6 +111,9 @@ size_t pmap__frame_encode(const struct pmap__frame *frame, unsigned char head[st
     case PMAP__CANCEL:
         put(&pen, frame->job, 8);
         break;
+    case PMAP__HOLD:
+    case PMAP__READY:
+        break;
     case PMAP__SHARE:
     case PMAP__UNSHARE:
         put(&pen, frame->id, 8);
@@ -282,6 +285,9 @@ enum pmap_status pmap__frame_decode(const unsigned char *head, size_t size, stru
         break;
     case PMAP__CANCEL:
         f.job = get(&eye, 8, "job");
+        break;
+    case PMAP__HOLD:
+    case PMAP__READY:
         break;
     case PMAP__SHARE:
     case PMAP__UNSHARE:

@@ -9,8 +9,10 @@
  *   RESULT    rank -> root    the same chunk, time it took, failures          the results
  *   REFUSAL   rank -> root    the same chunk, why it was not run              -
  *   CANCEL    root -> rank    a job that need not be finished                 -
- *   SHARE     root -> rank    an id and a size: a collective call follows     -
- *   UNSHARE   root -> rank    an id: a collective call follows                -
+ *   HOLD      root -> rank    all are wanted for a collective call            -
+ *   READY     rank -> root    this one can enter it at any time               -
+ *   SHARE     root -> rank    an id and a size: all are READY, and enter now  -
+ *   UNSHARE   root -> rank    an id: likewise                                 -
  *   BYE       root -> rank    the pool ends                                   -
  *
  * RECORDS go out just before their RESULT; which of the two is complete first is open, for either may be long. What the
@@ -31,7 +33,7 @@
 #include <stdint.h>
 
 /* Changes with every change of the bytes; ranks with different versions do not form a pool. */
-#define PMAP__WIRE_VERSION 2
+#define PMAP__WIRE_VERSION 3
 
 /* The longest head is a RESULT with a failure: a dozen numbers, a host and a text. */
 #define PMAP__HEAD_MAX 768
@@ -42,6 +44,8 @@ enum pmap__frame_kind {
     PMAP__RESULT,
     PMAP__REFUSAL,
     PMAP__CANCEL,
+    PMAP__HOLD,
+    PMAP__READY,
     PMAP__SHARE,
     PMAP__UNSHARE,
     PMAP__BYE
