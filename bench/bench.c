@@ -172,6 +172,8 @@ static const struct option {
     {"consume", offsetof(struct bench, consume), 0, 0, INT_MAX},
     {"generate", offsetof(struct bench, generate), 0, 0, INT_MAX},
     {"own", offsetof(struct bench, own), 0, 0, 1},
+    {"out", offsetof(struct bench, out), sizeof(int), sizeof(int), 1 << 20},
+    {"back", offsetof(struct bench, back), sizeof(int), sizeof(int), 1 << 20},
     {"busy", offsetof(struct bench, busy), 0, 0, 1000000},
     {"beside", offsetof(struct bench, beside), 0, 0, 1},
 };

@@ -42,6 +42,7 @@ struct bench {
     long consume;            /* stream: steps of spin that the consumer takes for each result, */
     long generate;           /* and the generator for each item */
     long own;                /* latency: 1 if the program initialises MPI, and the pool is its guest */
+    long out, back;          /* pingpong: bytes of a message there, and back */
     long busy;               /* busy: milliseconds for which something computes beside the map: */
     long beside;             /* 0: the caller itself; 1: a process of its own, while the caller waits */
 };
