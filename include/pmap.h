@@ -215,9 +215,15 @@ struct pmap_create_options {
  * Pools may live side by side. Where a pool over the same ranks with the same root lives already, the new one is served by
  * the same threads of the same ranks: threads must be 0 or what it is there, and there can be no initializer. The other
  * ranks are inside their first pmap_create then; they leave it when the last of these pools ends, and when they come to
- * the line of the program that created the others they do not wait: pmap_create returns PMAP_OK and NULL there at once. So
- * they must come to each such line as often as the root did, or to none of them and leave the program. Up to 32 such
- * lines are remembered during the life of the first pool.
+ * the line of the program that created the others, the same pmap_create returns there what it returned on the root, with NULL.
+ * So they come to each such line as often as the root did, or not at all. Up to 32 such lines are remembered.
+ *
+ * A FUNCTION OF YOURS THAT CREATES POOLS is one line, whoever calls it. It may be called by all ranks, and by the root alone
+ * for pools beside others: at a line that is remembered a rank waits until the root creates its next pool, and takes part if
+ * that is at the same line, or until the root ends. But where the program owns MPI (pmap_mpi.h) it cannot wait, for the root
+ * might wait for it in a call of the program's: there either all ranks call such a function as often as the root, or the
+ * function takes the line of its caller as an argument and passes it to pmap_create_with as where. Otherwise a rank may take a
+ * call for one that the root made long ago, and return; the root then waits for it, and says so after five seconds.
  *
  * Initialises MPI if nobody has and a launcher (mpirun, srun --mpi=pmix …) started the process; MPI then stays
  * up until the process exits, and is finalized there. PMAP_MPI=no in the environment never initialises MPI,

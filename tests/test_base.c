@@ -392,6 +392,24 @@ static void meetings_of_one_line_that_ended_differently_come_oldest_first(void)
     CHECK_INT(pmap__meeting_recall(&met, 42), -1);
 }
 
+static void meetings_of_two_lists_are_added(void)
+{
+    struct pmap__meetings met = {0}, more = {0};
+
+    pmap__meeting_note(&met, 42, PMAP_OK);
+    pmap__meeting_note(&more, 42, PMAP_OK);
+    pmap__meeting_note(&more, 43, PMAP_EBUSY);
+    pmap__meetings_add(&met, &more);
+    CHECK(pmap__meeting_known(&met, 43));
+    CHECK_INT(pmap__meeting_recall(&met, 43), PMAP_EBUSY);
+    CHECK(!pmap__meeting_known(&met, 43));
+    CHECK_INT(pmap__meeting_recall(&met, 42), PMAP_OK);
+    CHECK(pmap__meeting_known(&met, 42));
+    CHECK_INT(pmap__meeting_recall(&met, 42), PMAP_OK);
+    CHECK(!pmap__meeting_known(&met, 42));
+    CHECK(pmap__meeting_known(&more, 42));
+}
+
 static void meetings_without_room_are_forgotten(void)
 {
     struct pmap__meetings met = {0};
@@ -437,6 +455,7 @@ static const struct test tests[] = {TEST(products_that_do_not_fit_are_refused),
                                     TEST(line_agrees_with_a_simple_model),
                                     TEST(meetings_are_recalled_once_for_each_time),
                                     TEST(meetings_of_one_line_that_ended_differently_come_oldest_first),
+                                    TEST(meetings_of_two_lists_are_added),
                                     TEST(meetings_without_room_are_forgotten),
                                     TEST(long_texts_are_cut),
                                     {NULL, NULL}};

@@ -496,6 +496,25 @@ static void second_pool_of_the_root_alone_costs_nobody_a_pool(void)
     live(0);
 }
 
+/* another() is one line of the program for all that it creates, on whichever ranks. */
+static void function_makes_pools_for_all_and_for_the_root_alone(void)
+{
+    for (int i = 0; i < 5; i++) {
+        struct pmap_pool *pools[2] = {another(), NULL};
+        if (pools[0] != NULL)
+            pools[1] = another();
+        CHECK(all_work(pools, 2));
+        pmap_destroy(pools[i % 2]);
+        pmap_destroy(pools[1 - i % 2]);
+    }
+    struct pmap_pool *first = another(), *second = another(), *third = first ? another() : NULL;
+    CHECK(all_work((struct pmap_pool *[]){first, second, third}, 3));
+    pmap_destroy(second);
+    pmap_destroy(first);
+    pmap_destroy(third);
+    live(0);
+}
+
 static void never_called(const void *initarg) { (void)initarg; }
 
 /* What a second pool may not ask for is refused on every rank, and the first is none the worse for it. */
@@ -771,6 +790,7 @@ static const struct test tests[] = {
     TEST(closed_and_terminated_pools_leave_others_alone),
     TEST(shared_data_is_freed_with_its_pool),
     TEST(second_pool_of_the_root_alone_costs_nobody_a_pool),
+    TEST(function_makes_pools_for_all_and_for_the_root_alone),
     TEST(second_pool_of_another_kind_is_refused_on_all),
     TEST(statuses_of_a_loop_are_the_same_on_all),
     TEST(negative_threads_are_refused),

@@ -36,7 +36,7 @@ static struct pmap__frame sample_chunk(bool reduction)
 static struct pmap__frame sample(int kind)
 {
     static struct pmap_error e;
-    static const struct pmap__meetings met = {2, {{77, PMAP_OK, 3}, {UINT64_MAX, PMAP_END, UINT32_MAX}}};
+    static const struct pmap__meetings met = {2, 0, {{77, PMAP_OK, 3}, {UINT64_MAX, PMAP_END, UINT32_MAX}}};
     struct pmap__frame f = {.kind = (enum pmap__frame_kind)kind};
 
     e = sample_error();
@@ -190,7 +190,7 @@ static void bytes_are_little_endian_and_fixed(void)
 {
     unsigned char head[PMAP__HEAD_MAX];
     static const unsigned char expected[] = {3, 0, 10, 0, 1, 0, 8, 7, 6, 5, 4, 3, 2, 1, 5, 0, 0, 0, 0x0d, 0x0c, 0x0b, 0x0a};
-    static const struct pmap__meetings met = {1, {{UINT64_C(0x0102030405060708), PMAP_EBUSY, 0x0a0b0c0d}}};
+    static const struct pmap__meetings met = {1, 0, {{UINT64_C(0x0102030405060708), PMAP_EBUSY, 0x0a0b0c0d}}};
     struct pmap__frame f = {.kind = PMAP__BYE, .met = &met};
     CHECK_INT(pmap__frame_encode(&f, head), sizeof expected);
     CHECK(memcmp(head, expected, sizeof expected) == 0);
@@ -305,7 +305,7 @@ static void fields_of_answers_out_of_range_are_refused_by_name(void)
 
 static void fields_of_other_frames_out_of_range_are_refused_by_name(void)
 {
-    static const struct pmap__meetings strange = {2, {{77, PMAP_OK, 3}, {78, PMAP_END + 1, 1}}};
+    static const struct pmap__meetings strange = {2, 0, {{77, PMAP_OK, 3}, {78, PMAP_END + 1, 1}}};
 
     REFUSED(PMAP__SHARE, id = 0, "id");
     REFUSED(PMAP__SHARE, size = 0, "size");

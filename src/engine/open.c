@@ -408,7 +408,7 @@ static void connect_mpi(void *argument)
         return;
     }
     if (status == PMAP_OK && size > 1)
-        status = pmap__mpi_open(e->wish->comm, &e->port, &error);
+        status = pmap__mpi_open(e->wish->comm, e->wish->where, &e->port, &error);
     if (status == PMAP_OK) {
         /* Where the program owns MPI a rank that serves uses the thread that is captive here. So does the root, inside
          * pmap calls, unless MPI lets the progress thread work while its caller goes on. */

@@ -517,7 +517,9 @@ enum pmap_status pmap__tenant_unshare(struct pmap__tenant *tenant, uint64_t id, 
 static void close_up(struct pmap__root *root)
 {
     if (root->port && !root->said_bye) {
-        struct pmap__frame frame = {.kind = PMAP__BYE, .met = &root->port->met};
+        struct pmap__frame frame = {.kind = PMAP__BYE, .met = &root->met};
+        root->met = root->port->met;
+        root->met.root = root->port->rank;
         root->said_bye = true;
         if (!pmap__deal_tell(root, &frame))
             root->port->ops->abort(root->port, "pmap: the end of the pool could not be sent");
@@ -526,7 +528,7 @@ static void close_up(struct pmap__root *root)
         return;
     pmap__shares_clear(&root->shared, root->port);
     if (root->port)
-        root->port->ops->close(root->port, &(struct pmap__meetings){0});
+        root->port->ops->close(root->port, &root->met);
     root->port = NULL;
     root->loop.finished = true;
 }

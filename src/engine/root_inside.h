@@ -63,6 +63,7 @@ struct pmap__root {
     struct pmap__sharing *gathering; /* the ranks have been told to HOLD for this; NULL: for nothing */
     int ready;               /* how many of them have answered */
     bool said_bye;
+    struct pmap__meetings met; /* what was said then */
 };
 
 /* root.c */

@@ -542,6 +542,7 @@ static void arrived(void *owner, int from, const unsigned char *head, size_t hea
     case PMAP__BYE:
         server->bye = true;
         server->met = *f.met;
+        server->met.root = server->root;
         break;
     default:
         fail(server, "a message came that nobody should send");

@@ -430,7 +430,7 @@ static void abort_ranks(struct pmap__port *port, const char *text)
 
 static const struct pmap__transport transport_mpi;
 
-enum pmap_status pmap__mpi_open(const void *comm, struct pmap__port **port, struct pmap_error *error)
+enum pmap_status pmap__mpi_open(const void *comm, uint64_t where, struct pmap__port **port, struct pmap_error *error)
 {
     MPI_Comm c = comm ? *(const MPI_Comm *)comm : MPI_COMM_WORLD;
     MPI_Request request;
@@ -443,7 +443,7 @@ enum pmap_status pmap__mpi_open(const void *comm, struct pmap__port **port, stru
         free(p);
         return pmap__mpi_failed(code, "MPI_Comm_idup", error);
     }
-    enum pmap_status status = pmap__mpi_await(&request, "MPI_Comm_idup", error);
+    enum pmap_status status = pmap__mpi_await_all(&request, where, error);
     if (status != PMAP_OK) {
         free(p);
         return status;

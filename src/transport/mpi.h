@@ -44,16 +44,16 @@ void pmap__mpi_abort(int code);
  * MPI_COMM_WORLD. PMAP_OK and its size, or PMAP_EINVAL: all ranks that are in it agree on that without a message. */
 enum pmap_status pmap__mpi_check(const void *comm, int *size, struct pmap_error *error);
 
-/* Collective over the communicator, which is duplicated. */
-enum pmap_status pmap__mpi_open(const void *comm, struct pmap__port **port, struct pmap_error *error);
+/* Collective over the communicator, which is duplicated. where is the caller's line of the program. */
+enum pmap_status pmap__mpi_open(const void *comm, uint64_t where, struct pmap__port **port, struct pmap_error *error);
 
 /* A port over the same ranks that lives in this process, in *live; *rank is the process's in comm. If there is none, but ranks of
  * comm are captive in another: PMAP_EBUSY. What is decided for the open that found a live port is noted in its met, for the
  * other ranks, who serve it and will come to that line of the program when it has been closed. */
 enum pmap_status pmap__mpi_live(const void *comm, struct pmap__port **live, int *rank, struct pmap_error *error);
 
-/* Did the root ask for a pool over these ranks at this line while the calling rank served? *status is what it got. Each time
- * counts once. */
+/* Did the root ask for a pool over these ranks at this line while the calling rank served, and is not there now for another?
+ * *status is what it got. Each time counts once. May wait for the root to come anywhere, or to end. */
 bool pmap__mpi_recall(const void *comm, uint64_t where, enum pmap_status *status);
 
 #endif

@@ -1,5 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Copyright (c) 2026 the pmap authors */
+ * Copyright (c) 2026 the pmap authors
+ *
+ * Who is where. A rank that comes to a line where the root has been while the rank served another pool need not wait there for
+ * the root. But the line may be in a function that creates several pools, and the root may be there again, or come there yet,
+ * for a pool of which this rank is to be part. Nothing that the rank knows tells the two apart. So it asks the root, on
+ * a communicator that outlives the pools, and waits: the root answers as soon as it waits for all ranks to create a pool, and
+ * says at which line, or when the process ends. If it is at the same line the two meet there, for whichever pool; what was
+ * remembered stays for the next time. Else the rank returns, and finds the root where it is.
+ *
+ * A process that owns its MPI may have the root wait for this rank in a call of its own, so there is nothing that the rank
+ * could wait for. There it believes the line, and the root warns if nobody comes.
+ */
 #include "transport/mpi_process.h"
 
 #include "base/error.h"
@@ -7,6 +18,7 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -22,7 +34,21 @@ static struct {
         struct pmap__meetings met; /* their root met these opens */
         struct memory *next;
     } *memories;
-} mpi = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    /* without the lock: */
+    MPI_Comm questions;       /* all ranks; the progress thread's; MPI_COMM_NULL: MPI is not ours, or there were no meetings yet */
+    atomic_bool side_by_side; /* there were some, and nobody has wondered yet; any thread */
+} mpi = {.lock = PTHREAD_MUTEX_INITIALIZER, .questions = MPI_COMM_NULL};
+
+/* Where a process is, for those who ask. */
+struct word {
+    uint64_t creates; /* 1: it waits for all ranks to create a pool, 0: it ends */
+    uint64_t where;
+};
+
+enum { TAG_QUESTION = 1, TAG_WORD = 2 };
+
+/* So long may the others take to come without anybody wondering. */
+#define WONDER (5 * PMAP__S)
 
 enum pmap_status pmap__mpi_failed(int code, const char *what, struct pmap_error *error)
 {
@@ -32,7 +58,29 @@ enum pmap_status pmap__mpi_failed(int code, const char *what, struct pmap_error 
     return pmap__error_set(error, PMAP_EMPI, "pmap: %s failed: %s", what, text);
 }
 
-enum pmap_status pmap__mpi_await(MPI_Request *request, const char *what, struct pmap_error *error)
+static void answer(const struct word *word)
+{
+    int asked = mpi.questions != MPI_COMM_NULL;
+    MPI_Status status;
+
+    while (asked && MPI_Iprobe(MPI_ANY_SOURCE, TAG_QUESTION, mpi.questions, &asked, &status) == MPI_SUCCESS && asked) {
+        MPI_Recv(NULL, 0, MPI_BYTE, status.MPI_SOURCE, TAG_QUESTION, mpi.questions, MPI_STATUS_IGNORE);
+        MPI_Send(word, sizeof *word, MPI_BYTE, status.MPI_SOURCE, TAG_WORD, mpi.questions); /* who asks has posted a receive */
+    }
+}
+
+/* Once, and only where it is likely. */
+static void wonder(void)
+{
+    if (!atomic_exchange(&mpi.side_by_side, false))
+        return;
+    pmap__warn("pmap_create has waited %d s for the other ranks. If they never come: this program had pools side by side, and a "
+               "rank may have taken this call for one of theirs at the same line of the program; see pmap_create in pmap.h",
+               (int)(WONDER / PMAP__S));
+}
+
+/* word: what to answer meanwhile; NULL: nothing. */
+static enum pmap_status await(MPI_Request *request, const char *what, const struct word *word, struct pmap_error *error)
 {
     uint64_t start = pmap__now(), nap;
     int done = 0;
@@ -43,12 +91,28 @@ enum pmap_status pmap__mpi_await(MPI_Request *request, const char *what, struct 
             return pmap__mpi_failed(code, what, error);
         if (done)
             return PMAP_OK;
-        enum pmap__pause pause = pmap__patience(pmap__now() - start, &nap);
+        if (word)
+            answer(word);
+        uint64_t waited = pmap__now() - start;
+        if (word && word->creates && waited > WONDER)
+            wonder();
+        enum pmap__pause pause = pmap__patience(waited, &nap);
         if (pause == PMAP__PAUSE_YIELD)
             sched_yield();
         else if (pause == PMAP__PAUSE_NAP)
             nanosleep(&(struct timespec){.tv_nsec = (long)nap}, NULL);
     }
+}
+
+enum pmap_status pmap__mpi_await(MPI_Request *request, const char *what, struct pmap_error *error)
+{
+    return await(request, what, NULL, error);
+}
+
+enum pmap_status pmap__mpi_await_all(MPI_Request *request, uint64_t where, struct pmap_error *error)
+{
+    struct word word = {.creates = 1, .where = where};
+    return await(request, "MPI_Comm_idup", &word, error);
 }
 
 /* ---- The state of the process ---- */
@@ -150,8 +214,22 @@ static void forget_memories(void)
     }
 }
 
+/* Answer until all ranks are here. */
+static void end_questions(void)
+{
+    struct word word = {.creates = 0};
+    MPI_Request request;
+
+    if (mpi.questions == MPI_COMM_NULL)
+        return;
+    if (MPI_Ibarrier(mpi.questions, &request) == MPI_SUCCESS)
+        await(&request, "MPI_Ibarrier", &word, NULL);
+    MPI_Comm_free(&mpi.questions);
+}
+
 void pmap__mpi_finalize(void)
 {
+    end_questions();
     forget_memories();
     MPI_Finalize();
 }
@@ -217,6 +295,32 @@ enum pmap_status pmap__mpi_live(const void *comm, struct pmap__port **live, int 
                            "it first, or create this one on a communicator of other ranks");
 }
 
+/* What is remembered of pools over the ranks of this group; *at is NULL if nothing is. Under the lock. */
+static struct memory **find_memory(MPI_Group group)
+{
+    struct memory **at = &mpi.memories;
+    int result;
+
+    while (*at && (MPI_Group_compare(group, (*at)->group, &result), result == MPI_UNEQUAL))
+        at = &(*at)->next;
+    return at;
+}
+
+/* The root has been at this line. Is it there again, or will it be next? */
+static bool returns(int root, uint64_t where)
+{
+    MPI_Request receive, send;
+    struct word word;
+
+    if (mpi.questions == MPI_COMM_NULL)
+        return false;
+    if (MPI_Irecv(&word, sizeof word, MPI_BYTE, root, TAG_WORD, mpi.questions, &receive) != MPI_SUCCESS ||
+        MPI_Isend(NULL, 0, MPI_BYTE, root, TAG_QUESTION, mpi.questions, &send) != MPI_SUCCESS ||
+        await(&send, "MPI_Isend", NULL, NULL) != PMAP_OK || await(&receive, "MPI_Irecv", NULL, NULL) != PMAP_OK)
+        return false;
+    return word.creates && word.where == where;
+}
+
 bool pmap__mpi_recall(const void *comm, uint64_t where, enum pmap_status *status)
 {
     MPI_Comm c = comm ? *(const MPI_Comm *)comm : MPI_COMM_WORLD;
@@ -225,38 +329,59 @@ bool pmap__mpi_recall(const void *comm, uint64_t where, enum pmap_status *status
 
     MPI_Comm_group(c, &group);
     pthread_mutex_lock(&mpi.lock);
-    for (struct memory *m = mpi.memories; m && got < 0; m = m->next) {
-        int result;
-        MPI_Group_compare(group, m->group, &result);
-        if (result != MPI_UNEQUAL)
-            got = pmap__meeting_recall(&m->met, where);
-    }
+    struct memory *m = *find_memory(group);
+    bool known = m && pmap__meeting_known(&m->met, where);
     pthread_mutex_unlock(&mpi.lock);
+    if (known && !returns(m->met.root, where)) {
+        pthread_mutex_lock(&mpi.lock);
+        m = *find_memory(group);
+        got = m ? pmap__meeting_recall(&m->met, where) : -1;
+        pthread_mutex_unlock(&mpi.lock);
+    }
     MPI_Group_free(&group);
     *status = got < 0 ? PMAP_OK : (enum pmap_status)got;
     return got >= 0;
 }
 
-/* What the root met while this port lived. An older list for the same ranks is out of date. */
-static void remember(MPI_Comm comm, const struct pmap__meetings *met)
+/* What the root met while this port lived. Where ranks ask, what is older stays until they have come to it; else it is out of
+ * date. A root has been everywhere itself. Without memory a rank may wait for a root that will not come. */
+static void remember(MPI_Comm comm, const struct pmap__meetings *met, bool root)
 {
     MPI_Group group;
-    struct memory **at = &mpi.memories;
-    int result = MPI_UNEQUAL;
 
     MPI_Comm_group(comm, &group);
-    while (*at && (MPI_Group_compare(group, (*at)->group, &result), result == MPI_UNEQUAL))
-        at = &(*at)->next;
-    if (*at == NULL && met->n > 0)
-        *at = calloc(1, sizeof **at); /* without memory a rank may wait for a root that will not come */
-    else if (*at)
-        MPI_Group_free(&(*at)->group);
-    if (*at) {
-        (*at)->group = group;
-        (*at)->met = *met;
+    struct memory **at = find_memory(group), *m = *at;
+    if (m == NULL && met->n > 0 && !root && (m = calloc(1, sizeof *m)) != NULL) {
+        m->group = group;
+        *at = m;
     } else {
         MPI_Group_free(&group);
     }
+    if (m == NULL)
+        return;
+    if (root || mpi.questions == MPI_COMM_NULL)
+        m->met = (struct pmap__meetings){0};
+    if (root)
+        return;
+    pmap__meetings_add(&m->met, met);
+    if (met->n > 0)
+        m->met.root = met->root;
+}
+
+/* From the first meetings on there can be questions; where MPI is ours all ranks of all pools are those of MPI_COMM_WORLD. */
+static void open_questions(MPI_Comm comm, const struct pmap__meetings *met)
+{
+    MPI_Request request;
+    MPI_Comm questions;
+    int result;
+
+    if (met->n > 0)
+        atomic_store(&mpi.side_by_side, true);
+    MPI_Comm_compare(comm, MPI_COMM_WORLD, &result);
+    if (!mpi.ours || met->n == 0 || mpi.questions != MPI_COMM_NULL || result == MPI_UNEQUAL || result == MPI_SIMILAR)
+        return;
+    if (MPI_Comm_idup(comm, &questions, &request) == MPI_SUCCESS && pmap__mpi_await(&request, "MPI_Comm_idup", NULL) == PMAP_OK)
+        mpi.questions = questions;
 }
 
 void pmap__mpi_enlist(struct pmap__mpi_member *member)
@@ -269,8 +394,9 @@ void pmap__mpi_enlist(struct pmap__mpi_member *member)
 
 void pmap__mpi_delist(struct pmap__mpi_member *member, const struct pmap__meetings *met)
 {
+    open_questions(member->comm, met);
     pthread_mutex_lock(&mpi.lock);
-    remember(member->comm, met);
+    remember(member->comm, met, member->port->owner != NULL);
     struct pmap__mpi_member **at = &mpi.ports;
     while (*at && *at != member)
         at = &(*at)->next;

@@ -19,6 +19,9 @@ enum pmap_status pmap__mpi_failed(int code, const char *what, struct pmap_error 
  * PMAP_EMPI. */
 enum pmap_status pmap__mpi_await(MPI_Request *request, const char *what, struct pmap_error *error);
 
+/* The same for MPI_Comm_idup, in which the ranks come together for a pool; ranks that ask hear that this one is at this line. */
+enum pmap_status pmap__mpi_await_all(MPI_Request *request, uint64_t where, struct pmap_error *error);
+
 /* A port in the list; part of the port. */
 struct pmap__mpi_member {
     struct pmap__port *port;
@@ -28,7 +31,8 @@ struct pmap__mpi_member {
 
 void pmap__mpi_enlist(struct pmap__mpi_member *member);
 
-/* The port ends; its root has met opens from these lines meanwhile. The communicator must still be valid. */
+/* Collective: the port ends; its root has met opens from these lines meanwhile. The communicator must still be valid, and the
+ * root's port have its owner. */
 void pmap__mpi_delist(struct pmap__mpi_member *member, const struct pmap__meetings *met);
 
 #endif

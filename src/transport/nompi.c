@@ -61,9 +61,10 @@ enum pmap_status pmap__mpi_check(const void *comm, int *size, struct pmap_error 
     return absent(error);
 }
 
-enum pmap_status pmap__mpi_open(const void *comm, struct pmap__port **port, struct pmap_error *error)
+enum pmap_status pmap__mpi_open(const void *comm, uint64_t where, struct pmap__port **port, struct pmap_error *error)
 {
     (void)comm;
+    (void)where;
     (void)port;
     return absent(error);
 }

@@ -84,7 +84,8 @@ struct pmap__transport {
     /* Collective: give a segment back. All ranks give them back in the same order, before close. */
     void (*unshare)(struct pmap__port *port, struct pmap__segment *segment);
 
-    /* Collective: end the connection and free the port. met: what the root's port has in met; none on the root. */
+    /* Collective: end the connection and free the port. met: what the root had in its port's when it said goodbye, the same on
+     * all ranks; no lines if nobody did. */
     void (*close)(struct pmap__port *port, const struct pmap__meetings *met);
 };
 
