@@ -250,7 +250,8 @@ enum pmap_status pmap_close(struct pmap_pool *pool);
 /* Like pmap_close, but what has not begun never will, and what runs is asked to stop: pmap_cancelled() says true in it.
  * Returns at once. Each pending result becomes ready, as PMAP_ECANCELLED, when the last of its items that runs has
  * returned. (Python's Pool leaves them pending for ever.) An item that never asks pmap_cancelled() runs to its end, and a
- * rank of one thread that is in it hears nothing until then: a thread cannot be stopped from outside. PMAP_OK, or PMAP_EINVAL: pool is NULL. */
+ * rank of one thread that is in it hears nothing until then: a thread cannot be stopped from outside. A call inside a task
+ * asks between its items; it ends as PMAP_ECANCELLED, or PMAP_EFAILED, and the item around it as if it had asked. PMAP_OK, or PMAP_EINVAL: pool is NULL. */
 enum pmap_status pmap_terminate(struct pmap_pool *pool);
 
 /* Wait until everything that was submitted is done, callbacks included. PMAP_OK; PMAP_EINVAL: pool is NULL, or neither

@@ -530,6 +530,85 @@ static void terminate_completes_every_pending_result(void)
     free(out);
 }
 
+static int cells_inside;
+static void tick(void) { mark(cells_inside + RAN); }
+PMAP_ACTION(tick);
+
+/* For ever: nothing in it asks whether it should stop. */
+static int map_inside(int cells)
+{
+    struct pmap_error error;
+
+    cells_inside = cells;
+    return pmap_starmap(NULL, tick, NULL, NULL, SIZE_MAX / 4, .chunksize = 1000, .error = &error) == PMAP_OK;
+}
+PMAP_TASK(map_inside, int, int);
+
+static int fail(int cells)
+{
+    mark(cells + RAN);
+    return pmap_fail(3, "always");
+}
+PMAP_TASK(fail, int, int);
+
+/* For a thousand seconds. */
+static int retry_inside(int cells)
+{
+    int y;
+    struct pmap_error error;
+    return pmap_apply(NULL, fail, &y, cells, .retries = 1, .retry_delay = 1000, .error = &error) == PMAP_OK ? 1 : 2;
+}
+PMAP_TASK(retry_inside, int, int);
+
+static int reduce_inside(int cells)
+{
+    int *in = repeat(cells, 1000), sum = 0;
+    struct pmap_error error;
+    enum pmap_status status = pmap_reduce(NULL, fail, add, in, &sum, 1000, .retries = INT_MAX, .error = &error);
+    free(in);
+    return status == PMAP_OK ? 1 : 2;
+}
+PMAP_TASK(reduce_inside, int, int);
+
+static int map_inside_inside(int cells)
+{
+    int y = 0;
+    struct pmap_error error;
+    return pmap_apply(NULL, map_inside, &y, cells, .error = &error) == PMAP_OK ? 1 : 2;
+}
+PMAP_TASK(map_inside_inside, int, int);
+
+/* Nobody asks; the calls inside the items end all the same, and what these items return is no result. */
+static void check_terminate_ends(struct pmap_task *task)
+{
+    enum { N = 30 };
+    int cells = fresh_cells(), wrong = 0;
+    int *in = repeat(cells, N), out[N];
+    struct pmap_error error;
+    struct pmap_pool *pool = create();
+
+    if (pool != NULL) {
+        struct pmap_result *result = pmap_map_async_with(pool, task, in, sizeof *in, out, sizeof *out,
+                                                         &(struct pmap_map_options){.size = sizeof(struct pmap_map_options), .n = N});
+        CHECK(board_await(cells + RAN, 1));
+        CHECK_STATUS(pmap_terminate(pool), PMAP_OK);
+        CHECK_STATUS(finish(result, &error), PMAP_ECANCELLED);
+        for (int i = 0; i < N; i++)
+            wrong += out[i] != 0;
+        CHECK_INT(wrong, 0);
+        pmap_destroy(pool);
+    }
+    free(in);
+}
+
+static void terminate_ends_calls_inside_items(void)
+{
+    check_terminate_ends(&map_inside_task);
+    check_terminate_ends(&map_inside_inside_task);
+    check_terminate_ends(&retry_inside_task);
+    check_terminate_ends(&reduce_inside_task);
+}
+
 /* Those that had begun were asked and did as they liked, those that had not never will. */
 static void terminate_begins_nothing_more(void)
 {
@@ -596,13 +675,6 @@ static void *get_for_ever(void *argument)
     c->status = finish(pmap_apply_async(c->pool, endless, &y, c->cells), &error);
     return NULL;
 }
-
-static int fail(int cells)
-{
-    mark(cells + RAN);
-    return pmap_fail(3, "always");
-}
-PMAP_TASK(fail, int, int);
 
 /* For a thousand seconds, at least. */
 static void *reduce_again_and_again(void *argument)
@@ -1645,6 +1717,7 @@ static const struct test tests[] = {
     TEST(failures_with_texts_of_1_mib_do_not_stop_join),
     TEST(terminate_of_ten_thousand_endless_items_is_quick),
     TEST(terminate_completes_every_pending_result),
+    TEST(terminate_ends_calls_inside_items),
     TEST(terminate_begins_nothing_more),
     TEST(terminate_ends_the_call_of_another_thread),
     TEST(close_lets_the_call_of_another_thread_go_on),

@@ -239,7 +239,7 @@ static bool fold_items(const struct pmap__fold *fold, struct pmap__run *run, str
 
     for (size_t done = 0; done < n;) {
         size_t now = n - done < batch->items ? n - done : batch->items;
-        if (run->cancelled && atomic_load_explicit(run->cancelled, memory_order_relaxed)) {
+        if (pmap__run_stopped(run)) {
             pmap__failures_skipped(run->failures, 1);
             return false;
         }

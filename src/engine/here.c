@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/patience.h"
 #include "engine/wait.h"
 
 #include <stdlib.h>
@@ -47,8 +48,8 @@ static void run_once(struct pmap__job *job, int thread)
     size_t n = job->work.n, chunk = job->work.grain ? job->work.grain : n;
 
     pmap__run_begin(&run);
-    for (size_t at = 0; at < n; at += chunk) {
-        size_t end = chunk < n - at ? at + chunk : n;
+    for (size_t at = 0, end; at < n; at = end) {
+        end = chunk < n - at && !pmap__run_stopped(&run) ? at + chunk : n; /* what is left is skipped in one go */
         if (job->fold)
             pmap__fold_span(job->fold, &run, at, end);
         else
@@ -57,20 +58,25 @@ static void run_once(struct pmap__job *job, int thread)
     pmap__run_end(&run);
 }
 
+/* Or until there is no sense in waiting; a thread that is lent to a loop looks at messages as often as the loop would. */
 static void pause_for(uint64_t ns)
 {
-    if (ns)
-        nanosleep(&(struct timespec){.tv_sec = (time_t)(ns / PMAP__S), .tv_nsec = (long)(ns % PMAP__S)}, NULL);
+    uint64_t end = pmap__now() + ns;
+
+    for (uint64_t now = end - ns; now < end && !pmap__item_cut(); now = pmap__now()) {
+        uint64_t nap = end - now < PMAP__NAP_MAX ? end - now : PMAP__NAP_MAX;
+        nanosleep(&(struct timespec){.tv_nsec = (long)nap}, NULL);
+    }
 }
 
-/* Run what failed until it does not, or has been tried often enough. */
-static void run_again(struct pmap__job *job, const struct pmap__record *record, int thread)
+/* Run what failed until it does not, or has been tried often enough; false if that was cut short. */
+static bool run_again(struct pmap__job *job, const struct pmap__record *record, int thread)
 {
     struct pmap__job *child = pmap__job_again(job, record->item, record->n, record);
 
     if (child == NULL) {
         job->failures.forgot = true;
-        return;
+        return true;
     }
     child->place = job->place;
     pause_for(job->form.retry_delay);
@@ -82,23 +88,27 @@ static void run_again(struct pmap__job *job, const struct pmap__record *record, 
     }
     if (child->failures.count || child->failures.cancelled)
         pmap__job_give_up(child);
+    bool whole = child->failures.cancelled == 0;
     pmap__job_fini(child);
     free(child);
+    return whole;
 }
 
-static void run_failures_again(struct pmap__job *job, int thread)
+static bool run_failures_again(struct pmap__job *job, int thread)
 {
     struct pmap__record *record = pmap__failures_take(&job->failures);
+    bool whole = true;
 
     while (record) {
         struct pmap__record *next = record->next;
         if (record->status == PMAP_ECANCELLED || atomic_load(&job->cancelled))
             pmap__job_never_again(job, record);
         else
-            run_again(job, record, thread);
+            whole &= run_again(job, record, thread);
         pmap__record_free(record);
         record = next;
     }
+    return whole;
 }
 
 void pmap__job_run_here(struct pmap__job *job)
@@ -109,8 +119,11 @@ void pmap__job_run_here(struct pmap__job *job)
     job->own_fold.place = job->place;
     job->own_fold.verdict = pmap__job_verdict(job);
     run_once(job, thread);
+    bool whole = job->failures.cancelled == 0;
     if (job->form.retries)
-        run_failures_again(job, thread);
+        whole &= run_failures_again(job, thread);
+    if (!whole)
+        pmap__item_cancelled(); /* then the item that makes the call goes on with a part of what it asked for: give it up */
     pmap__job_give_result(job);
     pmap__job_call_back(job);
     pmap__job_done(job);

@@ -2,7 +2,8 @@
  * Copyright (c) 2026 the pmap authors
  *
  * A call inside a task: its job runs on the calling thread, at the place of the item that makes it, to the same results as
- * on a pool of one thread; chunks matter to block tasks only.
+ * on a pool of one thread; chunks matter to block tasks only. If the call around it is cancelled it ends at the next item, and
+ * the item that makes it is given up.
  */
 #ifndef PMAP_ENGINE_HERE_H
 #define PMAP_ENGINE_HERE_H

@@ -35,7 +35,7 @@ void pmap__run_begin(struct pmap__run *run)
     run->outer = current;
     run->failed_at = SIZE_MAX;
     run->stride = 1;
-    run->since = run->attended = 0;
+    run->since = 0;
     current = run;
 }
 
@@ -155,7 +155,7 @@ void pmap__run_span(struct pmap__run *run, size_t begin, size_t end)
     bool limited = run->place->crew && run->place->crew->max_tasks && run->outer == NULL;
 
     while (begin < end) {
-        if (run->cancelled && atomic_load_explicit(run->cancelled, memory_order_relaxed)) {
+        if (pmap__run_stopped(run)) {
             pmap__run_skip(run, begin, end);
             return;
         }
@@ -211,7 +211,7 @@ static void give_up(struct pmap__run *run)
     run->failed = run->gave_up = true;
 }
 
-/* It, or one that it is part of. */
+/* Its call, or one that it is part of. */
 static bool is_cancelled(const struct pmap__run *run)
 {
     for (; run; run = run->outer)
@@ -220,22 +220,30 @@ static bool is_cancelled(const struct pmap__run *run)
     return false;
 }
 
-bool pmap__item_cancelled(void)
+bool pmap__run_cut(const struct pmap__run *run)
 {
-    struct pmap__run *run = current;
+    static _Thread_local uint64_t attended; /* when messages were last handled */
 
-    if (run == NULL || run->role)
-        return false;
     if (run->place->attend && !is_cancelled(run)) {
         uint64_t now = pmap__now();
-        if (now - run->attended > LOOK) {
-            run->attended = now;
+        if (now - attended > LOOK) {
+            attended = now;
             run->place->attend(run->place->owner);
         }
     }
-    if (!is_cancelled(run))
+    return is_cancelled(run);
+}
+
+bool pmap__item_cut(void)
+{
+    return current && !current->role && pmap__run_cut(current);
+}
+
+bool pmap__item_cancelled(void)
+{
+    if (!pmap__item_cut())
         return false;
-    give_up(run);
+    give_up(current);
     return true;
 }
 

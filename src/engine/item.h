@@ -70,7 +70,6 @@ struct pmap__run {
     bool gave_up;
     size_t stride;           /* items to run between two looks at cancelled */
     uint64_t since;          /* when the clock was read last; 0: never */
-    uint64_t attended;       /* when messages were last handled in pmap_cancelled */
     struct pmap_error error; /* of failed_at; noted when its result has been wiped: it may be run again at once then */
 };
 
@@ -114,6 +113,16 @@ bool pmap__item_place(const struct pmap__place **place, int *thread);
 /* Is the calling thread in something of the user's, a task, an operation, an initializer or a callback, that items may wait for, so
  * that it may not wait for items itself? */
 bool pmap__item_must_not_wait(void);
+
+/* Is the run over, for its call is cancelled, or one that an item around it belongs to? On a lent thread it handles what has
+ * come, inside of an item, so that it hears of that. */
+bool pmap__run_cut(const struct pmap__run *run); /* whatever the run */
+static inline bool pmap__run_stopped(const struct pmap__run *run)
+{
+    return (run->cancelled && atomic_load_explicit(run->cancelled, memory_order_relaxed)) ||
+           (run->outer && pmap__run_cut(run));
+}
+bool pmap__item_cut(void); /* the same, of the item that runs */
 
 /* What pmap_item, pmap_cancelled and the default seed of a call inside a task say. */
 size_t pmap__item_index(void);
