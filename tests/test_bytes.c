@@ -777,6 +777,58 @@ static void item_of_3_gib(void)
         check_large(ranks);
 }
 
+/* ---- What ranks keep --------------------------------------------------------------------------------- */
+
+/* Pages of memory that the process has, or 0 if it does not say. */
+static long resident(int x)
+{
+    long all, pages = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    (void)x;
+    if (file != NULL && fscanf(file, "%ld %ld", &all, &pages) != 2)
+        pages = 0;
+    if (file != NULL)
+        fclose(file);
+    return pages;
+}
+PMAP_TASK(resident, long, int);
+
+enum { PROBES = 10 };
+
+static void largest_resident(long *most)
+{
+    int in[PROBES] = {0};
+    long out[PROBES];
+
+    *most = 0;
+    CHECK_STATUS(pmap_map(the_pool, resident, in, out, PROBES, .chunksize = 1), PMAP_OK);
+    for (int i = 0; i < PROBES; i++)
+        *most = out[i] > *most ? out[i] : *most;
+}
+
+/* The largest process grows by less than one of the items that it has had. */
+static void large_items_leave_nothing_behind(void)
+{
+    size_t size = test_size((size_t)64 << 20, 0);
+    struct pmap_bytes in[PROBES], out[PROBES];
+    char *data = size ? test_array(size, 1) : NULL;
+    long before, after;
+
+    if (data == NULL) {
+        test_skip("tools that watch the memory keep what is freed");
+        return;
+    }
+    for (int i = 0; i < PROBES; i++)
+        in[i] = (struct pmap_bytes){data, size};
+    largest_resident(&before);
+    CHECK_STATUS(pmap_map(the_pool, digest, in, out, PROBES, .chunksize = 1), PMAP_OK);
+    pmap_bytes_free(out, PROBES);
+    for (int i = 0; i < 1000 && (i == 0 || (after - before) * 4096L >= (long)size); i++)
+        largest_resident(&after); /* a rank lets go of a result when it hears that it has been sent, which may take a moment */
+    CHECK_SAYING((after - before) * 4096L < (long)size, "grown by %ld pages", after - before);
+    free(data);
+}
+
 static const struct test tests[] = {
     TEST(strings_are_reversed),
     TEST(growing_and_shrinking_items),
@@ -802,6 +854,7 @@ static const struct test tests[] = {
     TEST(callback_sees_the_bytes),
     TEST(map_of_bytes_inside_a_task),
     TEST(bytes_and_numbers_in_turn),
+    TEST(large_items_leave_nothing_behind),
     TEST(item_of_3_gib),
     {NULL, NULL},
 };

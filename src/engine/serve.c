@@ -31,6 +31,10 @@
 /* The root keeps a rank supplied for a millisecond or more. */
 #define NAP (500 * PMAP__US)
 
+/* A spare chunk keeps buffers up to this size. What is larger costs more to fill than to allocate, and a rank shall not hold
+ * on to the largest item that ever came for as long as the pool lives. */
+#define KEPT ((size_t)1 << 20)
+
 struct chunk {
     struct pmap__work work;
     struct pmap__server *server;
@@ -114,6 +118,12 @@ static struct chunk *chunk_take(struct pmap__server *server)
     return chunk;
 }
 
+static void trim(struct pmap__buffer *buffer)
+{
+    if (buffer->capacity > KEPT)
+        pmap__buffer_fini(buffer);
+}
+
 /* Results that have not been given away are freed: a task of bytes made them. */
 static void chunk_give(struct chunk *chunk)
 {
@@ -127,6 +137,9 @@ static void chunk_give(struct chunk *chunk)
     free(chunk->records);
     chunk->packed = chunk->records = NULL;
     pmap__failures_clear(&chunk->failures);
+    trim(&chunk->body);
+    trim(&chunk->results);
+    trim(&chunk->array);
     *(chunk->before ? &chunk->before->after : &server->held) = chunk->after;
     if (chunk->after)
         chunk->after->before = chunk->before;
