@@ -182,6 +182,27 @@ static void work_that_nobody_has_begun_can_be_withdrawn(void)
     pmap__team_destroy(team);
 }
 
+/* Somebody else has taken everything before it could be added: nobody waits for a thread to find that out. */
+static void work_of_which_nothing_is_left_is_not_added(void)
+{
+    struct pmap__team *team;
+    size_t begin, end;
+
+    if (!CHECK_STATUS(pmap__team_create(&team, 1, true, NULL, NULL), PMAP_OK))
+        return;
+    struct counted *c = counted_new(team, 10, 1, 0);
+    CHECK(pmap__work_take(&c->work, 9, &begin, &end));
+    CHECK(pmap__team_add_left(team, &c->work));
+    CHECK(pmap__team_withdraw(team, &c->work));
+    CHECK(pmap__work_take_rest(&c->work, &begin, &end));
+    CHECK(!pmap__team_add_left(team, &c->work));
+    CHECK(!pmap__team_withdraw(team, &c->work));
+    CHECK(!pmap__team_step(team));
+    CHECK_INT(atomic_load(&c->endings), 0);
+    pmap__team_destroy(team);
+    counted_free(c);
+}
+
 static void lent_team_runs_a_grain_for_each_step(void)
 {
     struct pmap__team *team = NULL;
@@ -646,6 +667,7 @@ static const struct test tests[] = {TEST(every_item_runs_once),
                                     TEST(owner_takes_items_away_while_threads_run),
                                     TEST(withdrawn_work_is_never_finished_by_the_team),
                                     TEST(work_that_nobody_has_begun_can_be_withdrawn),
+                                    TEST(work_of_which_nothing_is_left_is_not_added),
                                     TEST(lent_team_runs_a_grain_for_each_step),
                                     TEST(idle_threads_are_counted),
                                     TEST(offers_are_accepted_as_long_as_threads_are_free),

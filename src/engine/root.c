@@ -650,13 +650,18 @@ enum pmap_status pmap__tenant_submit(struct pmap__tenant *tenant, struct pmap__j
     job->local = local && !direct;
     if (!join_tenant(tenant, job, direct ? NULL : &job->submitted))
         return pmap__error_set(error, PMAP_ECLOSED, "%s: the pool is closed", job->form.call);
-    if (direct && root->port && pmap__team_offer(root->team, &job->work))
-        return PMAP_OK;
-    if (direct && root->port)
-        submit_to_loop(root, job);
-    /* The loop must have opened it before it hears that the team has left it: so the team comes last. */
-    if (local)
+    if (direct && root->port == NULL) {
         pmap__team_add(root->team, &job->work);
+        return PMAP_OK;
+    }
+    if (direct && pmap__team_offer(root->team, &job->work))
+        return PMAP_OK;
+    if (direct)
+        submit_to_loop(root, job);
+    /* The loop must have opened it before it hears that the team has left it: so the team comes last. Other ranks may have been
+     * faster by then, and the loop, with them, may have tried to end the job. */
+    if (local && !pmap__team_add_left(root->team, &job->work))
+        tell(root, &job->local_done);
     return PMAP_OK;
 }
 

@@ -151,6 +151,16 @@ void pmap__team_add(struct pmap__team *team, struct pmap__work *work)
     unlock(team);
 }
 
+bool pmap__team_add_left(struct pmap__team *team, struct pmap__work *work)
+{
+    lock(team);
+    bool left = pmap__work_left(work) > 0; /* under the lock: whoever takes the last one later finds the work in the line */
+    if (left)
+        add(team, work);
+    unlock(team);
+    return left;
+}
+
 bool pmap__team_offer(struct pmap__team *team, struct pmap__work *work)
 {
     if (team->lent || atomic_load_explicit(&team->idle, memory_order_relaxed) == 0)

@@ -143,6 +143,10 @@ int pmap__team_threads(const struct pmap__team *team);
 /* Put a work into the line and wake threads for it. Any thread. */
 void pmap__team_add(struct pmap__team *team, struct pmap__work *work);
 
+/* Like pmap__team_add, for a work that others take items of already. False, and nothing is done, if none is left: the caller
+ * takes the place of finished. */
+bool pmap__team_add_left(struct pmap__team *team, struct pmap__work *work);
+
 /* Put a single piece into the line if a thread is free for it: one that has nothing to do, and that no other caller of this
  * function counts on. False if there is none. Any thread. */
 bool pmap__team_offer(struct pmap__team *team, struct pmap__work *work);
