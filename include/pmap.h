@@ -141,7 +141,8 @@ const char *pmap_version(void);
  * OpenMP inside a task: in a pool of several threads per rank an inner parallel region has one thread, as nested regions
  * have by default. For few large items that use OpenMP themselves create the pool with .threads = 1. */
 
-/* An item or a result of any size, for PMAP_BYTES_TASK. data may be NULL if size is 0.
+/* An item or a result of any size, for PMAP_BYTES_TASK. data may be NULL if size is 0; an item whose result is NULL with
+ * another size has failed.
  *
  * As an item it is borrowed: the task reads it and leaves it. As a result it is given away: the task returns memory from
  * malloc (or {NULL, 0}), which belongs to the library from then on; what arrives in the caller's out array is memory from
@@ -307,7 +308,8 @@ int pmap_threads(const struct pmap_pool *pool);
  *
  * They return PMAP_OK; PMAP_EFAILED (an item called pmap_fail); PMAP_ECANCELLED (by pmap_terminate on another thread);
  * PMAP_ECLOSED; PMAP_EDEADLOCK (called in a callback, an operation or an initializer); PMAP_ENOMEM; PMAP_EINVAL: pool is
- * NULL, an array is NULL, n times the element size overflows, chunksize, retries or retry_delay is negative, a cost is
+ * NULL, an array is NULL, n times the element size overflows, an item of bytes has a size but is NULL, chunksize, retries or
+ * retry_delay is negative, a cost is
  * not a number, PMAP_COLLECT without statuses, an element's size is not the
  * task's, the task is of the wrong kind for this call, a rank does not know the task, or the pool belongs to
  * another thread (see Threads above). */

@@ -777,6 +777,47 @@ static void item_of_3_gib(void)
         check_large(ranks);
 }
 
+/* ---- Bytes that are nowhere -------------------------------------------------------------------------- */
+
+static struct pmap_bytes lose(struct pmap_bytes item)
+{
+    return item.size == 3 ? (struct pmap_bytes){NULL, 3} : digest(item);
+}
+PMAP_BYTES_TASK(lose);
+
+static void items_of_null_with_a_size_are_refused(void)
+{
+    struct pmap_bytes in[] = {{"ab", 2}, {NULL, 0}, {NULL, 5}}, out[3];
+    struct pmap_error error = {.status = PMAP_OK};
+
+    CHECK_STATUS(pmap_map(the_pool, digest, in, out, 3, .error = &error), PMAP_EINVAL);
+    CHECK_NAMES(error.text, "in[2]");
+    CHECK_STATUS(pmap_map(the_pool, digest, in, out, 2), PMAP_OK);
+    pmap_bytes_free(out, 2);
+    CHECK_STATUS(pmap_apply(the_pool, digest, out, in[2], .error = &error), PMAP_EINVAL);
+    check_usable();
+}
+
+static void results_of_null_with_a_size_are_failures(void)
+{
+    struct pmap_bytes in[] = {{"ab", 2}, {"abc", 3}, {"abcd", 4}, {"def", 3}}, out[4];
+    enum pmap_status statuses[4];
+    struct pmap_error error = {.status = PMAP_OK};
+
+    for (ptrdiff_t chunksize = 1; chunksize < 5; chunksize++) {
+        CHECK_STATUS(pmap_map(the_pool, lose, in, out, 4, .chunksize = chunksize, .statuses = statuses, .error = &error),
+                     PMAP_EFAILED);
+        CHECK_INT(error.item, 1);
+        CHECK_NAMES(error.text, "NULL");
+        for (int i = 0; i < 4; i++) {
+            CHECK_STATUS(statuses[i], i % 2 ? PMAP_EFAILED : PMAP_OK);
+            CHECK_INT(out[i].size, i % 2 ? 0 : sizeof(uint64_t));
+        }
+        pmap_bytes_free(out, 4);
+    }
+    check_usable();
+}
+
 /* ---- What ranks keep --------------------------------------------------------------------------------- */
 
 /* Pages of memory that the process has, or 0 if it does not say. */
@@ -854,6 +895,8 @@ static const struct test tests[] = {
     TEST(callback_sees_the_bytes),
     TEST(map_of_bytes_inside_a_task),
     TEST(bytes_and_numbers_in_turn),
+    TEST(items_of_null_with_a_size_are_refused),
+    TEST(results_of_null_with_a_size_are_failures),
     TEST(large_items_leave_nothing_behind),
     TEST(item_of_3_gib),
     {NULL, NULL},

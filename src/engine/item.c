@@ -306,6 +306,18 @@ bool pmap__item_fail(int code, const char *text)
     return true;
 }
 
+void pmap__run_check_bytes(struct pmap__run *run)
+{
+    const struct pmap_bytes *results = (const void *)run->to;
+
+    for (size_t i = 0; results && i < run->n; i++) {
+        if (results[i].data || results[i].size == 0)
+            continue;
+        run->at = i;
+        pmap__item_fail(0, "its result has a size, but its data is NULL");
+    }
+}
+
 /* ---- What is no item ---- */
 
 void pmap__role_begin(struct pmap__run *run, const char *role, const struct pmap__place *place, int thread,

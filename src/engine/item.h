@@ -82,6 +82,7 @@ static inline void pmap__run_clear(struct pmap__run *run)
 void pmap__run_begin(struct pmap__run *run);
 void pmap__run_end(struct pmap__run *run);
 void pmap__run_wipe(struct pmap__run *run);
+void pmap__run_check_bytes(struct pmap__run *run); /* an item whose result has a size, but is NULL, has failed */
 
 /* for (i = 0; i < n; i++) results[i] = task(args[i]);       as items first … first + n of their job
  * Results of items that fail are wiped: all zero bytes. */
@@ -91,6 +92,8 @@ static inline void pmap__run_items(struct pmap__run *run, size_t n, const void *
     run->n = n;
     run->to = results;
     run->task->run(n, args, results, &run->at);
+    if (run->task->bytes)
+        pmap__run_check_bytes(run);
     if (run->failed_at != SIZE_MAX)
         pmap__run_wipe(run);
 }
