@@ -308,8 +308,8 @@ int pmap_threads(const struct pmap_pool *pool);
  *
  * They return PMAP_OK; PMAP_EFAILED (an item called pmap_fail); PMAP_ECANCELLED (by pmap_terminate on another thread);
  * PMAP_ECLOSED; PMAP_EDEADLOCK (called in a callback, an operation or an initializer); PMAP_ENOMEM; PMAP_EINVAL: pool is
- * NULL, an array is NULL, n times the element size overflows, an item of bytes has a size but is NULL, chunksize, retries or
- * retry_delay is negative, a cost is
+ * NULL, an array is NULL, n times the element size overflows, n is above SIZE_MAX / 256, an item of bytes has a size but is NULL,
+ * chunksize, retries or retry_delay is negative, a cost is
  * not a number, PMAP_COLLECT without statuses, an element's size is not the
  * task's, the task is of the wrong kind for this call, a rank does not know the task, or the pool belongs to
  * another thread (see Threads above). */

@@ -4,7 +4,7 @@
  * Items that fail: the error is that of the lowest one, says where and why, and every other item has its result.
  *
  * Ported from CPython's _TestPool: test_traceback (the text carries rank, host, item and message),
- * test_map_no_failfast in part (the generators come later), and the test of two failing tasks with messages of
+ * test_map_no_failfast in part (its generators are in test_imap), and the test of two failing tasks with messages of
  * 1 MiB; the tests of unpicklable results make no sense in C.
  */
 #include "board.h"
@@ -419,6 +419,23 @@ static void task_passes_on_the_failure_of_its_nested_map(void)
     check_usable();
 }
 
+static void stumble_at_once(void) { pmap_fail(1, "first"); }
+PMAP_ACTION(stumble_at_once);
+
+/* As many items as there can be, in chunks as large as can be: nobody counts beyond the end and begins again. */
+static void stop_of_very_many_items_without_size_stops(void)
+{
+    size_t n = SIZE_MAX / 256;
+    struct pmap_error error;
+
+    for (int i = 0; i < 100; i++) {
+        CHECK_STATUS(pmap_starmap(the_pool, stumble_at_once, NULL, NULL, n, .on_error = PMAP_STOP, .error = &error,
+                                  .chunksize = i % 2 ? 0 : (ptrdiff_t)n - 1), PMAP_EFAILED);
+    }
+    CHECK_STATUS(pmap_starmap(the_pool, stumble_at_once, NULL, NULL, n + 1, .error = &error), PMAP_EINVAL);
+    CHECK_NAMES(error.text, "SIZE_MAX");
+}
+
 static const struct test tests[] = {
     TEST(failing_first_item_is_reported),
     TEST(failing_last_item_is_reported),
@@ -441,6 +458,7 @@ static const struct test tests[] = {
     TEST(failing_action_runs_every_item),
     TEST(failure_in_a_nested_map_is_the_tasks_own),
     TEST(task_passes_on_the_failure_of_its_nested_map),
+    TEST(stop_of_very_many_items_without_size_stops),
     {NULL, NULL},
 };
 

@@ -540,7 +540,7 @@ static int map_inside(int cells)
     struct pmap_error error;
 
     cells_inside = cells;
-    return pmap_starmap(NULL, tick, NULL, NULL, SIZE_MAX / 4, .chunksize = 1000, .error = &error) == PMAP_OK;
+    return pmap_starmap(NULL, tick, NULL, NULL, SIZE_MAX / 256, .chunksize = 1000, .error = &error) == PMAP_OK;
 }
 PMAP_TASK(map_inside, int, int);
 

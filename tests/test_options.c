@@ -7,7 +7,7 @@
  * Ported: from Distributed.jl the product batch size x on_error x retries on 1:100, in which every worker must appear;
  * from CPython's _TestPool test_map_no_failfast; from concurrent.futures test_map_exception. The retry_check of
  * Distributed.jl, a predicate on the exception, is skipped: a task that must not be run again can tell that by itself.
- * How many tasks run before a worker is renewed is a property of the pool: test_create.
+ * How many tasks run before a worker is renewed is a property of the pool: test_life.
  */
 #include "board.h"
 #include "harness.h"

@@ -31,6 +31,8 @@ static enum pmap_status check_array(const struct pmap__call *c, const char *arra
 {
     size_t bytes;
 
+    if (n > SIZE_MAX / 256) /* the cursor needs room behind the last; items of no size could be as many */
+        return pmap__error_set(error, PMAP_EINVAL, "%s: n is %zu, more than SIZE_MAX / 256", c->name, n);
     if (size == 0)
         return PMAP_OK;
     if (!pmap__multiply(n, size, &bytes) || bytes > PTRDIFF_MAX)

@@ -59,14 +59,16 @@ struct pmap__work {
 void pmap__work_init(struct pmap__work *work);
 
 /* Take up to want items; false if none is left. Any thread. There is no look at next before the addition: it would
- * fetch the cache line twice. So next runs past n by one want for each take that fails, and as whoever fails leaves,
- * it stays far from overflow. */
+ * fetch the cache line twice. So next runs past n by one want for each take that is just failing, and back to n when it has
+ * failed; with n up to SIZE_MAX / 256 it stays far from overflow. */
 static inline bool pmap__work_take(struct pmap__work *work, size_t want, size_t *begin, size_t *end)
 {
     size_t taken = atomic_fetch_add_explicit(&work->next, want, memory_order_relaxed);
 
-    if (taken >= work->n)
+    if (taken >= work->n) {
+        atomic_store_explicit(&work->next, work->n, memory_order_relaxed);
         return false;
+    }
     *begin = taken;
     *end = want < work->n - taken ? taken + want : work->n;
     return true;
