@@ -798,6 +798,33 @@ static void items_of_null_with_a_size_are_refused(void)
     check_usable();
 }
 
+/* Gives nothing, with a size, after one good item. */
+static bool nothing_second(void *state, void *item)
+{
+    int *given = state;
+
+    *(struct pmap_bytes *)item = *given == 0 ? (struct pmap_bytes){strdup("ab"), 2} : (struct pmap_bytes){NULL, 5};
+    return (*given)++ < 2;
+}
+
+static void streams_of_null_with_a_size_are_refused_or_end(void)
+{
+    struct pmap_bytes in[] = {{"ab", 2}, {NULL, 5}}, out;
+    struct pmap_error error = {.status = PMAP_OK};
+    int given = 0;
+
+    CHECK(pmap_imap(the_pool, digest, PMAP_ARRAY(in, 2), .error = &error) == NULL);
+    CHECK_NAMES(error.text, "source[1]");
+    struct pmap_iter *it = pmap_imap(the_pool, digest, PMAP_GENERATOR(nothing_second, &given), .error = &error);
+    CHECK_STATUS(pmap_iter_next(it, &out, PMAP_FOREVER), PMAP_OK);
+    pmap_bytes_free(&out, 1);
+    CHECK_STATUS(pmap_iter_next(it, &out, PMAP_FOREVER), PMAP_EFAILED);
+    CHECK_INT(error.item, 1);
+    CHECK_STATUS(pmap_iter_next(it, &out, PMAP_FOREVER), PMAP_END);
+    pmap_iter_free(it);
+    check_usable();
+}
+
 static void results_of_null_with_a_size_are_failures(void)
 {
     struct pmap_bytes in[] = {{"ab", 2}, {"abc", 3}, {"abcd", 4}, {"def", 3}}, out[4];
@@ -897,6 +924,7 @@ static const struct test tests[] = {
     TEST(bytes_and_numbers_in_turn),
     TEST(items_of_null_with_a_size_are_refused),
     TEST(results_of_null_with_a_size_are_failures),
+    TEST(streams_of_null_with_a_size_are_refused_or_end),
     TEST(large_items_leave_nothing_behind),
     TEST(item_of_3_gib),
     {NULL, NULL},

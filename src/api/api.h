@@ -46,6 +46,8 @@ enum pmap_status pmap__create(const char *call, const struct pmap_create_options
 
 /* Do the arguments of a call over n items make sense, and may the calling thread make it now? */
 enum pmap_status pmap__call_check(const struct pmap__call *call, size_t n, struct pmap_error *error);
+enum pmap_status pmap__bytes_check(const struct pmap__call *call, const char *array, const void *items, size_t n,
+                                   struct pmap_error *error);
 enum pmap_status pmap__element_check(const struct pmap__call *call, const char *array, size_t given, size_t needed,
                                      struct pmap_error *error);
 

@@ -44,13 +44,14 @@ static enum pmap_status check_array(const struct pmap__call *c, const char *arra
 }
 
 /* Bytes that are nowhere. A single item of apply is looked at, too. */
-static enum pmap_status check_bytes(const struct pmap__call *c, size_t n, struct pmap_error *error)
+enum pmap_status pmap__bytes_check(const struct pmap__call *c, const char *array, const void *base, size_t n,
+                                   struct pmap_error *error)
 {
-    const struct pmap_bytes *items = c->in;
+    const struct pmap_bytes *items = base;
 
     for (size_t i = 0; c->task->bytes && items && i < n; i++)
         if (items[i].data == NULL && items[i].size > 0)
-            return pmap__error_set(error, PMAP_EINVAL, "%s: %s[%zu] has %zu bytes, but its data is NULL", c->name, c->in_name, i,
+            return pmap__error_set(error, PMAP_EINVAL, "%s: %s[%zu] has %zu bytes, but its data is NULL", c->name, array, i,
                                    items[i].size);
     return PMAP_OK;
 }
@@ -100,7 +101,7 @@ enum pmap_status pmap__call_check(const struct pmap__call *c, size_t n, struct p
     if (status == PMAP_OK && c->in_name)
         status = check_array(c, "out", c->out, n, c->task->result_size, error);
     if (status == PMAP_OK && c->in_name)
-        status = check_bytes(c, n, error);
+        status = pmap__bytes_check(c, c->in_name, c->in, n, error);
     return status == PMAP_OK ? check_place(c, error) : status;
 }
 

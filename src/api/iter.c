@@ -274,6 +274,12 @@ static bool generate(struct pmap_iter *it, void *item, struct pmap_error *said)
                         it->form.call, taken, it->source.n);
         said->item = taken;
     }
+    const struct pmap_bytes *bytes = item;
+    if (given && said->status == PMAP_OK && it->form.task->bytes && bytes->data == NULL && bytes->size > 0) {
+        pmap__error_set(said, PMAP_EFAILED, "%s: the generator gave an item of %zu bytes whose data is NULL", it->form.call,
+                        bytes->size);
+        said->item = it->taken;
+    }
     return given && said->status == PMAP_OK;
 }
 
@@ -647,7 +653,10 @@ static enum pmap_status check_source(const struct pmap__call *call, const struct
     if (!pmap__multiply(source->n, call->task->args_size, &bytes) || bytes > PTRDIFF_MAX)
         return pmap__error_set(error, PMAP_EINVAL, "%s: n of the source is %zu, and so many elements of %zu bytes do not fit "
                                "into memory", call->name, source->n, call->task->args_size);
-    return pmap__element_check(call, "source", source->item_size, call->task->args_size, error);
+    enum pmap_status status = pmap__element_check(call, "source", source->item_size, call->task->args_size, error);
+    if (status == PMAP_OK && source->items)
+        status = pmap__bytes_check(call, "source", source->items, source->n, error);
+    return status;
 }
 
 static enum pmap_status check(const struct pmap__call *call, const struct pmap_imap_options *o, struct pmap_error *error)
