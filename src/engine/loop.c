@@ -24,7 +24,7 @@ struct rest {
 /* Yielding takes several times as long as a look for messages, and whatever comes meanwhile waits. So the first looks, as
  * many as the answer of a rank on another core needs, go without; from then on the clock is read and the CPU is yielded
  * once in so many, for whom it waits for may have to share it. */
-#define FIRST_SPINS 32
+#define FIRST_SPINS 64
 #define SPINS 4
 
 /* What the loops that are stepped together agree on. */
