@@ -202,6 +202,7 @@ void pmap__mpi_on_finalize(void (*function)(void))
     mpi.on_finalize = function;
     MPI_Comm_create_keyval(MPI_COMM_NULL_COPY_FN, deleted, &key, NULL);
     MPI_Comm_set_attr(MPI_COMM_SELF, key, NULL);
+    MPI_Comm_free_keyval(&key); /* it goes when the attribute goes */
 }
 
 static void forget_memories(void)
