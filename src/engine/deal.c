@@ -116,6 +116,11 @@ static uint64_t all_rates(struct pmap__root *root, struct pmap__job *job, uint64
 static struct pmap__portion portion_for(struct pmap__root *root, struct pmap__job *job, int rank, size_t left)
 {
     struct pmap__job_rank *r = job->ranks ? &job->ranks[rank] : NULL;
+
+    if (r == NULL) { /* a single piece: there is nothing to choose */
+        root->supplied_ns = 0;
+        return (struct pmap__portion){.chunk = left, .grain = left, .hold = 1};
+    }
     uint64_t local, all = all_rates(root, job, &local);
     struct pmap__demand demand = {
         .left = left,
@@ -124,9 +129,9 @@ static struct pmap__portion portion_for(struct pmap__root *root, struct pmap__jo
         .threads = root->peers[rank].threads,
         .all_threads = root->all_threads,
         .ranks = root->ranks - 1,
-        .item_ns = r ? pmap__meter_mean(&r->meter) : 0,
+        .item_ns = pmap__meter_mean(&r->meter),
         .service_ns = root->service_ns,
-        .share = r && all ? pmap__share(r->rate, all) : 0,
+        .share = all ? pmap__share(r->rate, all) : 0,
     };
     if (local && all && root->own_threads)
         atomic_store_explicit(&job->thread_share, pmap__share(local / (uint64_t)root->own_threads, all),

@@ -144,7 +144,10 @@ enum pmap_status pmap__job_init(struct pmap__job *job, const struct pmap__order_
     size_t args_size = form->task->args_size, leaf = form->op ? pmap__fold_leaf_size(form->n) : 1;
     size_t positions = form->n ? (form->n - 1) / leaf + 1 : 0;
 
-    *job = (struct pmap__job){.form = *form, .base = form->base, .bytes_each = bytes_each(form)};
+    memset(job, 0, offsetof(struct pmap__job, own_fold));
+    job->form = *form;
+    job->base = form->base;
+    job->bytes_each = bytes_each(form);
     init_common(job);
     init_work(job, positions, form->chunksize ? (form->chunksize - 1) / leaf + 1 : 0, form->priority);
     if (form->copy_args && args_size && (job->own_args = malloc(args_size)) == NULL)

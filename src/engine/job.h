@@ -85,7 +85,6 @@ struct pmap__job {
     size_t base;      /* the item, or the leaf, at position 0 */
     size_t *order;    /* the item at each position; NULL: base + position */
     struct pmap__fold *fold; /* of a reduction; the parent's if there is one */
-    struct pmap__fold own_fold;
 
     struct pmap__root *root;
     struct pmap__tenant *tenant;
@@ -117,6 +116,8 @@ struct pmap__job {
     struct pmap__job *before, *after; /* of the tenant's jobs; under the root's lock */
 
     atomic_int state; /* PMAP__JOB_… */
+
+    struct pmap__fold own_fold; /* last, for it is large; but for its place and verdict it is set only for a reduction */
 };
 
 /* Fill in a job. PMAP_OK, or PMAP_ENOMEM with nothing to undo. */
