@@ -530,8 +530,8 @@ static void terminate_completes_every_pending_result(void)
     free(out);
 }
 
-static int cells_inside;
-static void tick(void) { mark(cells_inside + RAN); }
+static atomic_int cells_inside; /* of the ranks of this process */
+static void tick(void) { mark(atomic_load(&cells_inside) + RAN); }
 PMAP_ACTION(tick);
 
 /* For ever: nothing in it asks whether it should stop. */
@@ -539,7 +539,7 @@ static int map_inside(int cells)
 {
     struct pmap_error error;
 
-    cells_inside = cells;
+    atomic_store(&cells_inside, cells);
     return pmap_starmap(NULL, tick, NULL, NULL, SIZE_MAX / 256, .chunksize = 1000, .error = &error) == PMAP_OK;
 }
 PMAP_TASK(map_inside, int, int);

@@ -185,19 +185,24 @@ void pmap__job_fini(struct pmap__job *job)
 
 /* ---- Running again ---- */
 
+/* The lowest failure so far, if there is one; threads of the root may be adding others. */
+static bool any_failure(struct pmap__failures *failures, struct pmap_error *error)
+{
+    pthread_mutex_lock(&failures->lock);
+    bool any = failures->count > 0;
+    if (any && error)
+        pmap__failures_lowest(failures, error);
+    pthread_mutex_unlock(&failures->lock);
+    return any;
+}
+
 /* Why the items of a record failed. A reduction has no reasons for each leaf; any reason is better than none. */
 static void why(struct pmap__job *job, const struct pmap__record *record, struct pmap_error *error)
 {
-    struct pmap__failures *failures = &job->failures;
-
     if (record->error) {
         *error = *record->error;
         error->item = record->item;
-    } else if (job->fold && failures->count) {
-        pthread_mutex_lock(&failures->lock);
-        pmap__failures_lowest(failures, error);
-        pthread_mutex_unlock(&failures->lock);
-    } else {
+    } else if (!job->fold || !any_failure(&job->failures, error)) {
         pmap__error_set(error, record->status, "pmap: item %zu failed, and there was no memory to keep its reason", record->item);
         error->item = record->item;
     }
@@ -240,7 +245,7 @@ void pmap__job_never_again(struct pmap__job *job, const struct pmap__record *rec
     bool failed = record->status != PMAP_ECANCELLED && !too_many(&job->last);
     struct pmap_error error;
 
-    if (job->fold && job->failures.count == 0) /* leaves that were not folded have records of failures */
+    if (job->fold && !any_failure(&job->failures, NULL)) /* leaves that were not folded have records of failures */
         failed = false;
 
     if (failed)
