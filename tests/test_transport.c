@@ -30,6 +30,7 @@ struct inbox {
     struct got got[4096];
     int n, landed, sent;
     bool refuse;      /* land nothing */
+    bool reads_whole; /* messages that come whole */
     struct got *landing;
 };
 
@@ -57,6 +58,15 @@ static void arrived(void *owner, int from, const unsigned char *head, size_t hea
     *g = (struct got){.from = from, .head = head_size == sizeof(int) ? head_number(head) : INT_MIN, .body = body, .size = size};
 }
 
+static void whole(void *owner, int from, const unsigned char *head, size_t head_size, const void *body, size_t size)
+{
+    void *copy = size ? malloc(size) : NULL;
+
+    if (copy)
+        memcpy(copy, body, size);
+    arrived(owner, from, head, head_size, copy, size);
+}
+
 static void sent(void *owner, void *token)
 {
     struct inbox *in = owner;
@@ -66,7 +76,8 @@ static void sent(void *owner, void *token)
 
 static bool poll_once(struct pmap__port *port, struct inbox *in)
 {
-    struct pmap__receiver r = {land, arrived, sent, in};
+    struct pmap__receiver r = {.land = land, .arrived = arrived, .sent = sent, .owner = in,
+                               .whole = in->reads_whole ? whole : NULL};
     int events = 0;
     bool well = port->ops->poll(port, &r, &events) == PMAP_OK;
     if (events == 0)
@@ -151,6 +162,15 @@ static const char *bodies_of_any_size_arrive_whole(struct pmap__port *port, stru
     for (int i = 0; i < SIZES; i++)
         free(bodies[i]);
     return wrong ? wrong : met;
+}
+
+static const char *short_messages_are_read_once(struct pmap__port *port, struct inbox *in)
+{
+    in->reads_whole = true;
+    const char *wrong = bodies_of_any_size_arrive_whole(port, in);
+    if (wrong)
+        return wrong;
+    return in->landed >= 1 && in->landed <= 5 ? NULL : "bodies of 1 and 100 bytes landed, or the longest did not";
 }
 
 static const char *body_that_nobody_wants_is_dropped(struct pmap__port *port, struct inbox *in)
@@ -392,6 +412,7 @@ static void on_ports(behaviour *run)
     static void test_##name(void) { on_ports(name); }
 BEHAVIOUR(heads_come_in_the_order_they_were_sent)
 BEHAVIOUR(bodies_of_any_size_arrive_whole)
+BEHAVIOUR(short_messages_are_read_once)
 BEHAVIOUR(body_that_nobody_wants_is_dropped)
 BEHAVIOUR(everybody_floods_everybody)
 BEHAVIOUR(collective_calls_agree)
@@ -542,6 +563,7 @@ static void mpi_can_be_finalized_after_all_ports(void)
 
 static const struct test tests[] = {{"heads_come_in_the_order_they_were_sent", test_heads_come_in_the_order_they_were_sent},
                                     {"bodies_of_any_size_arrive_whole", test_bodies_of_any_size_arrive_whole},
+                                    {"short_messages_are_read_once", test_short_messages_are_read_once},
                                     {"body_that_nobody_wants_is_dropped", test_body_that_nobody_wants_is_dropped},
                                     {"everybody_floods_everybody", test_everybody_floods_everybody},
                                     {"collective_calls_agree", test_collective_calls_agree},

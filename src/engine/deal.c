@@ -444,17 +444,10 @@ static struct pmap__ticket *read_answer(struct pmap__root *root, int from, const
     return NULL;
 }
 
-static void *land(void *owner, int from, const unsigned char *head, size_t head_size, size_t size)
+/* Where the body of an answer goes; NULL: there is no memory for it. */
+static void *landing_place(struct pmap__ticket *ticket, const struct pmap__frame *frame, size_t size)
 {
-    struct pmap__root *root = owner;
-    struct pmap__frame frame;
-    struct pmap__inside inside;
-    struct pmap_error error;
-
-    struct pmap__ticket *ticket = read_answer(root, from, head, head_size, size, &frame, &inside, &error);
-    if (ticket == NULL)
-        return NULL;
-    if (frame.kind == PMAP__RECORDS)
+    if (frame->kind == PMAP__RECORDS)
         return ticket->records = malloc(size);
     if (is_direct(ticket))
         return pmap__element_mutable(ticket->job->form.results, ticket->begin, ticket->job->form.task->result_size);
@@ -567,40 +560,76 @@ static void read_records(struct pmap__root *root, struct pmap__ticket *ticket)
     }
 }
 
-static void arrived(void *owner, int from, const unsigned char *head, size_t head_size, void *body, size_t size)
+/* A message that is no answer to a chunk, or makes no sense, as error says. */
+static void handle_other(struct pmap__root *root, const struct pmap__frame *frame, size_t size, const struct pmap_error *error)
 {
-    struct pmap__root *root = owner;
-    struct pmap__frame frame;
-    struct pmap__inside inside;
-    struct pmap_error error;
-
-    frame.kind = PMAP__BYE; /* if it cannot be read; the root gets none */
-    struct pmap__ticket *ticket = read_answer(root, from, head, head_size, size, &frame, &inside, &error);
-    if (frame.kind == PMAP__READY && size == 0 && root->gathering && root->ready < root->ranks - 1) {
+    if (frame->kind == PMAP__READY && size == 0 && root->gathering && root->ready < root->ranks - 1)
         root->ready++;
-        return;
-    }
-    if (ticket == NULL) {
-        root->port->ops->abort(root->port, error.text);
-        return;
-    }
+    else
+        root->port->ops->abort(root->port, error->text);
+}
+
+/* An answer is complete; its body is where it landed, NULL if it could not. */
+static void handle(struct pmap__root *root, int from, struct pmap__ticket *ticket, const struct pmap__frame *frame,
+                   const void *body, size_t size)
+{
     root->handled++;
     root->moved += size;
-    if (frame.kind == PMAP__RECORDS) {
+    if (frame->kind == PMAP__RECORDS) {
         ticket->records_here = true;
-        ticket->records_n = frame.records;
+        ticket->records_n = frame->records;
         ticket->records_size = size;
         ticket_settle(root, ticket);
         return;
     }
-    if (frame.kind == PMAP__REFUSAL)
-        refused(ticket->job, ticket, &frame);
+    if (frame->kind == PMAP__REFUSAL)
+        refused(ticket->job, ticket, frame);
     else
-        take_result(root, ticket, &frame, body, size);
+        take_result(root, ticket, frame, body, size);
     ticket_answered(root, ticket);
     ticket_settle(root, ticket);
     while (offer(root, from, true))
         ;
+}
+
+static void *land(void *owner, int from, const unsigned char *head, size_t head_size, size_t size)
+{
+    struct pmap__frame frame;
+    struct pmap__inside inside;
+    struct pmap_error error;
+    struct pmap__ticket *ticket = read_answer(owner, from, head, head_size, size, &frame, &inside, &error);
+
+    return ticket ? landing_place(ticket, &frame, size) : NULL;
+}
+
+static void arrived(void *owner, int from, const unsigned char *head, size_t head_size, void *body, size_t size)
+{
+    struct pmap__frame frame = {.kind = PMAP__BYE}; /* if it cannot be read; the root gets none */
+    struct pmap__inside inside;
+    struct pmap_error error;
+    struct pmap__ticket *ticket = read_answer(owner, from, head, head_size, size, &frame, &inside, &error);
+
+    if (ticket)
+        handle(owner, from, ticket, &frame, body, size);
+    else
+        handle_other(owner, &frame, size, &error);
+}
+
+static void whole(void *owner, int from, const unsigned char *head, size_t head_size, const void *body, size_t size)
+{
+    struct pmap__frame frame = {.kind = PMAP__BYE};
+    struct pmap__inside inside;
+    struct pmap_error error;
+    struct pmap__ticket *ticket = read_answer(owner, from, head, head_size, size, &frame, &inside, &error);
+
+    if (ticket == NULL) {
+        handle_other(owner, &frame, size, &error);
+        return;
+    }
+    void *place = size ? landing_place(ticket, &frame, size) : NULL;
+    if (place)
+        memcpy(place, body, size);
+    handle(owner, from, ticket, &frame, place, size);
 }
 
 static void sent(void *owner, void *token)
@@ -613,7 +642,7 @@ static void sent(void *owner, void *token)
 
 bool pmap__deal_poll(struct pmap__root *root)
 {
-    static const struct pmap__receiver callbacks = {.land = land, .arrived = arrived, .sent = sent};
+    static const struct pmap__receiver callbacks = {.land = land, .arrived = arrived, .sent = sent, .whole = whole};
     struct pmap__receiver receiver = callbacks;
     int events = 0;
 

@@ -453,18 +453,14 @@ static bool is_right_size(const struct pmap_task *task, const struct pmap__frame
     return task == NULL || packed || size == items_size(f); /* without a task it will be refused */
 }
 
-static void *land(void *owner, int from, const unsigned char *head, size_t head_size, size_t size)
+/* Where the body of this message goes; NULL if it is none that has one, or there is no room: handle() says what is wrong. */
+static void *landing_place(struct pmap__server *server, const struct pmap__frame *f, size_t size)
 {
-    struct pmap__server *server = owner;
-    struct pmap__frame f;
-    struct pmap__inside inside;
     enum pmap_status why;
-    (void)from;
 
-    if (pmap__frame_decode(head, head_size, &f, &inside, NULL) != PMAP_OK || f.kind != PMAP__CHUNK ||
-        !is_right_size(task_of(server, &f), &f, size))
-        return NULL; /* arrived() says what is wrong */
-    struct chunk *chunk = prepare(server, &f, size, &why);
+    if (f->kind != PMAP__CHUNK || !is_right_size(task_of(server, f), f, size))
+        return NULL;
+    struct chunk *chunk = prepare(server, f, size, &why);
     if (chunk == NULL)
         return NULL;
     chunk->next = server->landing;
@@ -516,31 +512,24 @@ static void cancel(struct pmap__server *server, uint64_t job)
     }
 }
 
-static void arrived(void *owner, int from, const unsigned char *head, size_t head_size, void *body, size_t size)
+/* A message is complete; its body, if it has one, has landed, or could not. */
+static void handle(struct pmap__server *server, int from, const struct pmap__frame *f, bool has_landed, size_t size)
 {
-    struct pmap__server *server = owner;
-    struct pmap__frame f;
-    struct pmap__inside inside;
-    struct pmap_error error;
+    bool chunk = f->kind == PMAP__CHUNK && is_right_size(task_of(server, f), f, size);
 
-    if (pmap__frame_decode(head, head_size, &f, &inside, &error) != PMAP_OK) {
-        fail(server, error.text);
-        return;
-    }
-    bool chunk = f.kind == PMAP__CHUNK && is_right_size(task_of(server, &f), &f, size);
     if (from != server->root || (!chunk && size > 0)) {
         fail(server, "a message came that nobody should send");
         return;
     }
-    switch (f.kind) {
+    switch (f->kind) {
     case PMAP__CHUNK:
         if (chunk)
-            chunk_arrived(server, &f, size, body != NULL);
+            chunk_arrived(server, f, size, has_landed);
         else
             fail(server, "a chunk came whose size is wrong");
         break;
     case PMAP__CANCEL:
-        cancel(server, f.job);
+        cancel(server, f->job);
         break;
     case PMAP__HOLD:
         server->sharing.hold = true;
@@ -548,18 +537,57 @@ static void arrived(void *owner, int from, const unsigned char *head, size_t hea
     case PMAP__SHARE:
     case PMAP__UNSHARE:
         server->sharing.enter = true;
-        server->sharing.remove = f.kind == PMAP__UNSHARE;
-        server->sharing.id = f.id;
-        server->sharing.size = f.size;
+        server->sharing.remove = f->kind == PMAP__UNSHARE;
+        server->sharing.id = f->id;
+        server->sharing.size = f->size;
         break;
     case PMAP__BYE:
         server->bye = true;
-        server->met = *f.met;
+        server->met = *f->met;
         server->met.root = server->root;
         break;
     default:
         fail(server, "a message came that nobody should send");
     }
+}
+
+static void *land(void *owner, int from, const unsigned char *head, size_t head_size, size_t size)
+{
+    struct pmap__frame f;
+    struct pmap__inside inside;
+    (void)from;
+
+    if (pmap__frame_decode(head, head_size, &f, &inside, NULL) != PMAP_OK)
+        return NULL; /* arrived() says what is wrong */
+    return landing_place(owner, &f, size);
+}
+
+static void arrived(void *owner, int from, const unsigned char *head, size_t head_size, void *body, size_t size)
+{
+    struct pmap__frame f;
+    struct pmap__inside inside;
+    struct pmap_error error;
+
+    if (pmap__frame_decode(head, head_size, &f, &inside, &error) != PMAP_OK)
+        fail(owner, error.text);
+    else
+        handle(owner, from, &f, body != NULL, size);
+}
+
+static void whole(void *owner, int from, const unsigned char *head, size_t head_size, const void *body, size_t size)
+{
+    struct pmap__frame f;
+    struct pmap__inside inside;
+    struct pmap_error error;
+
+    if (pmap__frame_decode(head, head_size, &f, &inside, &error) != PMAP_OK) {
+        fail(owner, error.text);
+        return;
+    }
+    void *place = size ? landing_place(owner, &f, size) : NULL;
+    if (place)
+        memcpy(place, body, size);
+    handle(owner, from, &f, place != NULL, size);
 }
 
 static void sent(void *owner, void *token)
@@ -603,7 +631,7 @@ static bool take_part(struct pmap__server *server)
 
 static bool poll(struct pmap__server *server)
 {
-    struct pmap__receiver receiver = {.land = land, .arrived = arrived, .sent = sent, .owner = server};
+    struct pmap__receiver receiver = {.land = land, .arrived = arrived, .sent = sent, .owner = server, .whole = whole};
     int events = 0;
 
     enum pmap_status status = server->port->ops->poll(server->port, &receiver, &events);

@@ -341,6 +341,11 @@ static enum pmap_status open_envelope(struct mpi_port *p, const struct pmap__rec
                                       int from)
 {
     size_t size = (size_t)e->body_size;
+
+    if (r->whole && (size == 0 || e->inlined)) {
+        r->whole(r->owner, from, e->bytes, e->head_size, e->bytes + e->head_size, size);
+        return PMAP_OK;
+    }
     void *body = size ? r->land(r->owner, from, e->bytes, e->head_size, size) : NULL;
 
     if (size && !e->inlined)

@@ -37,6 +37,9 @@ struct pmap__receiver {
     /* The body that was sent with this token (not NULL) may be changed or freed. */
     void (*sent)(void *owner, void *token);
     void *owner;
+    /* Instead of land() and arrived(), where the body came with the head: it is the transport's, and there during the call. So
+     * a short message is read once. NULL: both are called. */
+    void (*whole)(void *owner, int from, const unsigned char *head, size_t head_size, const void *body, size_t size);
 };
 
 /* Shared memory as this rank sees it; part of the transport's own struct. */
