@@ -795,7 +795,7 @@ static bool trace_all(int workers, ptrdiff_t chunksize, struct trace traces[N], 
 /* Whatever the others do, each worker begins what it runs in the order of costs; one worker alone, everything. */
 static void each_worker_begins_the_longest_first(void)
 {
-    int threads = test_threads();
+    int threads = pmap_threads(the_pool) / pmap_ranks(the_pool); /* without OpenMP there are fewer than asked for */
     double *last = test_array((size_t)pmap_threads(the_pool), sizeof *last);
     struct trace traces[N];
     int by_ticket[N], wrong = 0;
@@ -929,13 +929,15 @@ PMAP_TASK(march, int, int);
 /* As many are the last as there are workers: if the map went first, all would wait. */
 static void single_item_waits_for_no_map(void)
 {
-    int in[1000], y[1000], z = 0;
+    /* So many that the others cannot run all of them while one thread of the root is kept from its CPU. */
+    size_t n = test_size(30000, 3000);
+    int *in = test_array(n, sizeof *in), *y = test_array(n, sizeof *y), z = 0;
     struct pmap_result *map, *apply;
 
     board_clear();
-    for (int i = 0; i < 1000; i++)
-        in[i] = 1000 - pmap_threads(the_pool);
-    map = pmap_map_async(the_pool, march, in, y, 1000, .chunksize = 1);
+    for (size_t i = 0; i < n; i++)
+        in[i] = (int)n - pmap_threads(the_pool);
+    map = pmap_map_async(the_pool, march, in, y, n, .chunksize = 1);
     apply = pmap_apply_async(the_pool, square, &z, 7);
     atomic_store(&board()[GATE], 1);
     CHECK_STATUS(pmap_result_get(apply, PMAP_FOREVER, NULL), PMAP_OK);
@@ -944,6 +946,8 @@ static void single_item_waits_for_no_map(void)
     CHECK_STATUS(pmap_result_get(map, PMAP_FOREVER, NULL), PMAP_OK);
     pmap_result_free(map);
     pmap_result_free(apply);
+    free(in);
+    free(y);
 }
 
 /* ---- Async calls and calls inside a task ------------------------------------------------------------- */
