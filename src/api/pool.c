@@ -38,10 +38,10 @@ static enum pmap_status create(const char *call, const struct pmap_create_option
         *o->pool = NULL;
     if (pmap__item_running(NULL, NULL))
         return pmap__error_set(error, PMAP_EINVAL, "%s: called inside a task", call);
-    if (pmap__item_place(NULL, NULL)) /* the other ranks may be waiting for this function */
-        return pmap__error_set(error, PMAP_EINVAL, "%s: called inside an initializer, a generator or an operation", call);
     if (pmap__wait_forbidden())
         return pmap__error_set(error, PMAP_EDEADLOCK, "%s: called inside a callback", call);
+    if (pmap__item_place(NULL, NULL)) /* the other ranks may be waiting for this function */
+        return pmap__error_set(error, PMAP_EINVAL, "%s: called inside an initializer, a generator or an operation", call);
     check(call, o, &wish);
     pool = calloc(1, sizeof *pool);
     if (pool == NULL)
