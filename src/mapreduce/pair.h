@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 the pmap authors
+ *
+ * A pair as bytes: in memory, on their way to another rank and in scratch alike.
+ *
+ *     8 bytes   size of the key (24 bits, the low ones) and of the value (40 bits)
+ *     8 bytes   the tag: which pair came first (the split, then its place in the split), or, where values are combined, the
+ *               hash of the key
+ *     value     padded to 8 bytes, so that it may be a number of any type
+ *     key       likewise, with zero bytes
+ *
+ * A record begins at a multiple of 8 bytes, numbers have the byte order of the machine. */
+#ifndef PMAP_MAPREDUCE_PAIR_H
+#define PMAP_MAPREDUCE_PAIR_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define PMAP__KEY_MAX ((size_t)0xffffff)
+#define PMAP__VALUE_MAX ((size_t)0xffffffffff)
+#define PMAP__PAIR_HEAD ((size_t)16)
+
+struct pmap__pair {
+    const void *key, *value;
+    size_t key_size, value_size;
+    uint64_t tag;
+};
+
+static inline size_t pmap__padded(size_t size)
+{
+    return (size + 7) & ~(size_t)7;
+}
+
+static inline size_t pmap__pair_size(size_t key_size, size_t value_size)
+{
+    return PMAP__PAIR_HEAD + pmap__padded(value_size) + pmap__padded(key_size);
+}
+
+/* Parts of a record. */
+static inline size_t pmap__record_key_size(const void *record)
+{
+    return (size_t)(*(const uint64_t *)record & PMAP__KEY_MAX);
+}
+static inline size_t pmap__record_value_size(const void *record)
+{
+    return (size_t)(*(const uint64_t *)record >> 24);
+}
+static inline size_t pmap__record_size(const void *record)
+{
+    return pmap__pair_size(pmap__record_key_size(record), pmap__record_value_size(record));
+}
+static inline uint64_t pmap__record_tag(const void *record)
+{
+    return ((const uint64_t *)record)[1];
+}
+static inline const void *pmap__record_value(const void *record)
+{
+    return (const char *)record + PMAP__PAIR_HEAD;
+}
+static inline const void *pmap__record_key(const void *record)
+{
+    return (const char *)record + PMAP__PAIR_HEAD + pmap__padded(pmap__record_value_size(record));
+}
+
+/* Write a record to where pmap__pair_size bytes are free. */
+static inline void pmap__record_write(void *at, const struct pmap__pair *pair)
+{
+    uint64_t *words = at;
+    char *value = (char *)at + PMAP__PAIR_HEAD, *key = value + pmap__padded(pair->value_size);
+
+    words[0] = (uint64_t)pair->value_size << 24 | pair->key_size;
+    words[1] = pair->tag;
+    if (pair->value_size) {
+        memset(key - 8, 0, 8);
+        memcpy(value, pair->value, pair->value_size);
+    }
+    if (pair->key_size) {
+        memset(key + pmap__padded(pair->key_size) - 8, 0, 8);
+        memcpy(key, pair->key, pair->key_size);
+    }
+}
+
+/* Keys as bytes; of two where one begins with the other the shorter comes first. */
+static inline int pmap__key_compare(const void *a, size_t a_size, const void *b, size_t b_size)
+{
+    int order = memcmp(a, b, a_size < b_size ? a_size : b_size);
+    return order ? order : (a_size > b_size) - (a_size < b_size);
+}
+
+/* Records by key, then by tag. */
+static inline int pmap__record_compare(const void *a, const void *b)
+{
+    int order = pmap__key_compare(pmap__record_key(a), pmap__record_key_size(a), pmap__record_key(b), pmap__record_key_size(b));
+    uint64_t s = pmap__record_tag(a), t = pmap__record_tag(b);
+    return order ? order : (s > t) - (s < t);
+}
+
+#endif
