@@ -69,6 +69,11 @@ static struct pmap__frame sample(int kind)
         f.id = UINT64_C(0xffffffff00000001);
         f.size = SIZE_MAX;
         break;
+    case PMAP__LETTER:
+        f.id = 12345;
+        f.words[0] = UINT64_MAX;
+        f.words[1] = UINT64_C(0x0123456789abcdef);
+        break;
     case PMAP__HOLD:
     case PMAP__READY:
         break;
@@ -111,6 +116,7 @@ static bool same_answer(const struct pmap__frame *a, const struct pmap__frame *b
 static bool same(const struct pmap__frame *a, const struct pmap__frame *b)
 {
     return a->kind == b->kind && same_chunk(a, b) && same_answer(a, b) && a->id == b->id && a->size == b->size &&
+           a->words[0] == b->words[0] && a->words[1] == b->words[1] &&
            same_lines(a->met, b->met);
 }
 
@@ -189,7 +195,7 @@ static void longest_frames_fit(void)
 static void bytes_are_little_endian_and_fixed(void)
 {
     unsigned char head[PMAP__HEAD_MAX];
-    static const unsigned char expected[] = {3, 0, 10, 0, 1, 0, 8, 7, 6, 5, 4, 3, 2, 1, 5, 0, 0, 0, 0x0d, 0x0c, 0x0b, 0x0a};
+    static const unsigned char expected[] = {4, 0, 11, 0, 1, 0, 8, 7, 6, 5, 4, 3, 2, 1, 5, 0, 0, 0, 0x0d, 0x0c, 0x0b, 0x0a};
     static const struct pmap__meetings met = {1, 0, {{UINT64_C(0x0102030405060708), PMAP_EBUSY, 0x0a0b0c0d}}};
     struct pmap__frame f = {.kind = PMAP__BYE, .met = &met};
     CHECK_INT(pmap__frame_encode(&f, head), sizeof expected);

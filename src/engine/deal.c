@@ -19,6 +19,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "engine/pack.h"
+#include "engine/post.h"
 #include "engine/root_inside.h"
 #include "wire/frame.h"
 
@@ -324,12 +325,30 @@ static bool offer_of(struct pmap__root *root, int rank, struct pmap__job *job, b
     return true;
 }
 
+/* Hand out a job that is for this rank alone, if there is one and the rank has room; true if so. */
+static bool offer_aimed(struct pmap__root *root, int rank)
+{
+    size_t begin, end;
+
+    clean(root, &root->peers[rank].aimed.single);
+    struct pmap__job *job = job_at(root->peers[rank].aimed.single.first);
+    if (job == NULL || !has_room(root, job, rank, NULL) || !pmap__work_take(&job->work, 1, &begin, &end))
+        return false;
+    pmap__root_unlist(root, job);
+    root->peers[rank].after_single = true;
+    root->supplied_ns = 0;
+    send_chunk(root, job, rank, begin, end - begin, 1);
+    return true;
+}
+
 /* Offer one chunk to a rank, of the job whose turn it is, or else of the first of the other class if it has the same
  * priority; true if it took one. */
 static bool offer(struct pmap__root *root, int rank, bool at_need)
 {
     if (root->peers[rank].threads == 0)
         return false;
+    if (offer_aimed(root, rank))
+        return true;
     pmap__deal_clean(root);
     struct pmap__waiter *first = pmap__line_next(&root->open, root->peers[rank].after_single);
     if (first == NULL)
@@ -561,9 +580,12 @@ static void read_records(struct pmap__root *root, struct pmap__ticket *ticket)
 }
 
 /* A message that is no answer to a chunk, or makes no sense, as error says. */
-static void handle_other(struct pmap__root *root, const struct pmap__frame *frame, size_t size, const struct pmap_error *error)
+static void handle_other(struct pmap__root *root, int from, const struct pmap__frame *frame, void *body, size_t size,
+                         const struct pmap_error *error)
 {
-    if (frame->kind == PMAP__READY && size == 0 && root->gathering && root->ready < root->ranks - 1)
+    if (frame->kind == PMAP__LETTER && root->place->post)
+        pmap__post_deliver(root->place->post, from, frame, body, size);
+    else if (frame->kind == PMAP__READY && size == 0 && root->gathering && root->ready < root->ranks - 1)
         root->ready++;
     else
         root->port->ops->abort(root->port, error->text);
@@ -594,17 +616,19 @@ static void handle(struct pmap__root *root, int from, struct pmap__ticket *ticke
 
 static void *land(void *owner, int from, const unsigned char *head, size_t head_size, size_t size)
 {
-    struct pmap__frame frame;
+    struct pmap__frame frame = {.kind = PMAP__BYE}; /* if it cannot be read; the root gets none */
     struct pmap__inside inside;
     struct pmap_error error;
     struct pmap__ticket *ticket = read_answer(owner, from, head, head_size, size, &frame, &inside, &error);
 
+    if (ticket == NULL && frame.kind == PMAP__LETTER)
+        return malloc(size);
     return ticket ? landing_place(ticket, &frame, size) : NULL;
 }
 
 static void arrived(void *owner, int from, const unsigned char *head, size_t head_size, void *body, size_t size)
 {
-    struct pmap__frame frame = {.kind = PMAP__BYE}; /* if it cannot be read; the root gets none */
+    struct pmap__frame frame = {.kind = PMAP__BYE};
     struct pmap__inside inside;
     struct pmap_error error;
     struct pmap__ticket *ticket = read_answer(owner, from, head, head_size, size, &frame, &inside, &error);
@@ -612,7 +636,7 @@ static void arrived(void *owner, int from, const unsigned char *head, size_t hea
     if (ticket)
         handle(owner, from, ticket, &frame, body, size);
     else
-        handle_other(owner, &frame, size, &error);
+        handle_other(owner, from, &frame, body, size, &error);
 }
 
 static void whole(void *owner, int from, const unsigned char *head, size_t head_size, const void *body, size_t size)
@@ -622,20 +646,29 @@ static void whole(void *owner, int from, const unsigned char *head, size_t head_
     struct pmap_error error;
     struct pmap__ticket *ticket = read_answer(owner, from, head, head_size, size, &frame, &inside, &error);
 
-    if (ticket == NULL) {
-        handle_other(owner, &frame, size, &error);
-        return;
-    }
-    void *place = size ? landing_place(ticket, &frame, size) : NULL;
+    bool letter = ticket == NULL && frame.kind == PMAP__LETTER;
+    void *place = NULL;
+    if (size && ticket)
+        place = landing_place(ticket, &frame, size);
+    else if (size && letter)
+        place = malloc(size);
     if (place)
         memcpy(place, body, size);
-    handle(owner, from, ticket, &frame, place, size);
+    if (ticket == NULL)
+        handle_other(owner, from, &frame, place, size, &error);
+    else
+        handle(owner, from, ticket, &frame, place, size);
 }
 
 static void sent(void *owner, void *token)
 {
     struct pmap__root *root = owner;
     struct pmap__ticket *ticket = token;
+
+    if (pmap__post_token(token)) {
+        pmap__post_sent(token);
+        return;
+    }
     ticket->sent = true;
     ticket_settle(root, ticket);
 }

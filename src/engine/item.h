@@ -22,6 +22,8 @@ struct pmap__crew {
     size_t max_tasks; /* per worker; 0: no limit */
 };
 
+struct pmap__post;
+
 /* Where items run: what error texts say, and for whom. */
 struct pmap__place {
     int rank;
@@ -30,6 +32,8 @@ struct pmap__place {
     /* On a thread that is lent to a loop: handle what has come, from inside a task. NULL: somebody else does. */
     void (*attend)(void *owner);
     void *owner;
+    struct pmap__post *post; /* letters to and from other ranks; NULL: it has none */
+    int ranks_here;          /* ranks of the pool on this node; 0: not known */
 };
 void pmap__place_here(struct pmap__place *place, int rank);
 

@@ -67,7 +67,9 @@ struct pmap__order_form {
     int priority;
     uint64_t seed;
     bool reasons;     /* keep a reason for each failed item */
-    bool late;        /* it may come when the pool is closed */
+    bool late;        /* it may come when the pool is closed, */
+    bool last;        /* or even terminated: it tidies up */
+    int aim;          /* of a single item: 1 + the rank that it is for; 0: whoever is free */
     pmap_callback_fn *callback;
     pmap_error_callback_fn *error_callback;
     void *user;

@@ -20,6 +20,7 @@
 #include "base/error.h"
 #include "base/thread.h"
 #include "engine/agree.h"
+#include "engine/post.h"
 #include "engine/serve.h"
 #include "transport/loopback.h"
 #include "transport/mpi.h"
@@ -32,6 +33,7 @@
 /* Where the items of a rank run. Lives as long as its root or server. */
 struct home {
     struct pmap__place place;
+    struct pmap__post post;
     struct pmap__crew crew;
     void *initarg; /* a copy of the root's; NULL: there is none */
     pthread_mutex_t lock;
@@ -78,6 +80,7 @@ static void decide_threads(struct entry *e)
         pmap__error_set(&e->error, e->status, "pmap_create: the ranks of a node could not compare their CPUs");
         return;
     }
+    e->home->place.ranks_here = n;
     int allowed = pmap__cpus_count(&mine);
     int wanted = e->wish->threads ? e->wish->threads : pmap__cpus_wanted();
     e->threads = wanted ? wanted : pmap__cpus_share(all, n, me);
@@ -133,6 +136,7 @@ static void home_destroy(void *argument)
 
     if (home == NULL)
         return;
+    pmap__post_fini(&home->post);
     if (home->closed)
         home->closed(home->argument);
     free(home->initarg);
@@ -149,6 +153,8 @@ static struct home *home_create(const struct entry *e)
     pmap__place_here(&home->place, e->port ? e->port->rank : 0);
     home->crew = e->wish->crew;
     home->place.crew = &home->crew;
+    home->place.post = &home->post;
+    pmap__post_init(&home->post, e->port);
     home->failed.status = PMAP_OK;
     pthread_mutex_init(&home->lock, NULL); /* glibc's cannot fail */
     return home;

@@ -21,6 +21,7 @@
 #include "base/error.h"
 #include "base/patience.h"
 #include "engine/here.h"
+#include "engine/post.h"
 #include "engine/wait.h"
 #include "wire/frame.h"
 
@@ -85,11 +86,23 @@ static void complete(struct pmap__root *root, struct pmap__job *job)
         pmap__wait_over();
 }
 
+/* Is the job for the root's own threads alone? */
+static bool is_mine(const struct pmap__root *root, const struct pmap__job *job)
+{
+    return job->form.aim && (root->port == NULL || job->form.aim - 1 == root->port->rank);
+}
+
+/* Where a job waits that has items for other ranks. */
+static struct pmap__line *line_of(struct pmap__root *root, const struct pmap__job *job)
+{
+    return job->form.aim ? &root->peers[job->form.aim - 1].aimed : &root->open;
+}
+
 void pmap__root_unlist(struct pmap__root *root, struct pmap__job *job)
 {
     if (!job->place_in_line.waiting)
         return;
-    pmap__line_remove(&root->open, &job->place_in_line);
+    pmap__line_remove(line_of(root, job), &job->place_in_line);
     root->offer_around = true; /* the next job may suit ranks that this one had no chunk for */
 }
 
@@ -240,16 +253,17 @@ static void open_job(struct pmap__root *root, struct pmap__job *job)
 {
     root->alive++;
     job->known = true;
-    if (root->team && job->parent) {
+    bool mine = is_mine(root, job);
+    if (root->team && job->parent && (mine || job->form.aim == 0)) {
         job->local = true;
         pmap__team_add(root->team, &job->work);
     }
     if (job->work.n == 0 || atomic_load(pmap__job_flag(job))) {
         pmap__root_settle(root, job);
-    } else if (root->port && make_ranks(root, job)) {
-        pmap__line_add(&root->open, &job->place_in_line);
+    } else if (root->port && !mine && make_ranks(root, job)) {
+        pmap__line_add(line_of(root, job), &job->place_in_line);
         root->offer_around = true;
-    } else if (root->port) {
+    } else if (root->port && !mine) {
         go_without_ranks(root, job);
     }
 }
@@ -558,6 +572,16 @@ static uint64_t how_long_to_nap(struct pmap__root *root)
     return nap < PMAP__NAP_MAX ? nap : PMAP__NAP_MAX;
 }
 
+static bool send_letters(struct pmap__root *root)
+{
+    enum pmap_status status = PMAP_OK;
+    bool any = root->place->post && pmap__post_flush(root->place->post, &status);
+
+    if (status != PMAP_OK)
+        root->port->ops->abort(root->port, "pmap: a letter could not be sent");
+    return any;
+}
+
 static bool step(struct pmap__loop *loop)
 {
     struct pmap__root *root = (struct pmap__root *)loop; /* its first member */
@@ -568,6 +592,7 @@ static bool step(struct pmap__loop *loop)
     happened |= handle_cancels(root);
     happened |= handle_shares(root);
     happened |= wake_later(root);
+    happened |= send_letters(root);
     if (root->offer_around) /* first: a look at the network takes as long as a message */
         pmap__deal_around(root);
     if (root->port)
@@ -607,7 +632,7 @@ static bool join_tenant(struct pmap__tenant *tenant, struct pmap__job *job, stru
     struct pmap__root *root = tenant->root;
 
     pthread_mutex_lock(&root->lock);
-    bool open = tenant->state == PMAP__OPEN || (tenant->state == PMAP__CLOSED && job->form.late);
+    bool open = tenant->state == PMAP__OPEN || (tenant->state == PMAP__CLOSED && job->form.late) || job->form.last;
     if (open) {
         job->before = NULL;
         job->after = tenant->jobs;
@@ -645,12 +670,13 @@ enum pmap_status pmap__tenant_submit(struct pmap__tenant *tenant, struct pmap__j
     job->all_threads = root->all_threads;
     job->id = atomic_fetch_add(&root->last_id, 1) + 1;
     job->work.finished = local_finished;
-    job->direct = root->team && job->work.n > 0 && (root->port == NULL || job->place_in_line.single);
-    bool direct = job->direct, local = root->team && job->work.n > 0;
+    bool mine = is_mine(root, job), local = root->team && job->work.n > 0 && (mine || job->form.aim == 0);
+    bool direct = local && (root->port == NULL || job->place_in_line.single);
+    job->direct = direct;
     job->local = local && !direct;
     if (!join_tenant(tenant, job, direct ? NULL : &job->submitted))
         return pmap__error_set(error, PMAP_ECLOSED, "%s: the pool is closed", job->form.call);
-    if (direct && root->port == NULL) {
+    if (direct && (root->port == NULL || mine)) {
         pmap__team_add(root->team, &job->work);
         return PMAP_OK;
     }
@@ -684,6 +710,12 @@ int pmap__root_threads(const struct pmap__root *root)
 int pmap__root_own_threads(const struct pmap__root *root)
 {
     return root->own_threads;
+}
+
+int pmap__root_threads_of(const struct pmap__root *root, int rank)
+{
+    bool mine = root->port == NULL || rank == root->port->rank;
+    return mine ? root->own_threads : root->peers[rank].threads;
 }
 
 int pmap__root_asked_threads(const struct pmap__root *root)
@@ -756,6 +788,8 @@ enum pmap_status pmap__root_create(const struct pmap__root_parts *parts, struct 
     if (r->peers == NULL)
         goto fail;
     pthread_mutex_init(&r->lock, NULL); /* glibc's cannot fail */
+    if (r->place->post)
+        r->place->post->loop = &r->loop;
     if ((r->caller_steps ? pmap__caller_add(&r->loop) : pmap__progress_hold()) != PMAP_OK)
         goto fail;
     *root = r;
@@ -848,6 +882,24 @@ enum pmap__tenancy pmap__tenant_state(struct pmap__tenant *tenant)
 static bool is_empty(const void *tenant)
 {
     return atomic_load(&((const struct pmap__tenant *)tenant)->pending) == 0;
+}
+
+void pmap__tenant_hold(struct pmap__tenant *tenant)
+{
+    atomic_fetch_add(&tenant->pending, 1);
+    atomic_fetch_add(&tenant->root->pending, 1);
+}
+
+void pmap__tenant_release(struct pmap__tenant *tenant)
+{
+    struct pmap__root *root = tenant->root;
+
+    pthread_mutex_lock(&root->lock); /* so that the root outlives its bell's ringing */
+    atomic_fetch_sub(&root->pending, 1);
+    atomic_fetch_sub(&tenant->pending, 1);
+    pmap__bell_ring(root->loop.bell);
+    pthread_mutex_unlock(&root->lock);
+    pmap__wait_over();
 }
 
 void pmap__tenant_join(struct pmap__tenant *tenant)

@@ -36,6 +36,7 @@ void pmap__root_discard(struct pmap__root *root);
 int pmap__root_ranks(const struct pmap__root *root);
 int pmap__root_threads(const struct pmap__root *root);
 int pmap__root_own_threads(const struct pmap__root *root);
+int pmap__root_threads_of(const struct pmap__root *root, int rank);
 int pmap__root_asked_threads(const struct pmap__root *root);
 const struct pmap__place *pmap__root_place(const struct pmap__root *root);
 
@@ -63,6 +64,10 @@ void pmap__tenant_close(struct pmap__tenant *tenant);
 void pmap__tenant_terminate(struct pmap__tenant *tenant);
 void pmap__tenant_join(struct pmap__tenant *tenant);
 enum pmap__tenancy pmap__tenant_state(struct pmap__tenant *tenant);
+
+/* A call that is made of several jobs: between hold and release the tenant has something that is not done. */
+void pmap__tenant_hold(struct pmap__tenant *tenant);
+void pmap__tenant_release(struct pmap__tenant *tenant);
 
 /* Leave the root; its last tenant ends the pool on all ranks: says goodbye to them, closes the port, ends the team. The
  * tenant has been joined. */

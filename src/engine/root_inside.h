@@ -19,6 +19,7 @@ struct pmap__peer {
     size_t singles;    /* and how many of them are of jobs of one piece */
     bool after_single; /* what it got last was one */
     struct pmap__lasting lasting; /* what of all chunks may last; those of one piece always may */
+    struct pmap__line aimed;      /* jobs for this rank alone, not handed out yet */
 };
 
 struct pmap__root {

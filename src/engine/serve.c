@@ -19,6 +19,7 @@
 #include "base/memory.h"
 #include "engine/fold.h"
 #include "engine/pack.h"
+#include "engine/post.h"
 #include "engine/registry.h"
 #include "engine/share.h"
 #include "wire/frame.h"
@@ -458,6 +459,8 @@ static void *landing_place(struct pmap__server *server, const struct pmap__frame
 {
     enum pmap_status why;
 
+    if (f->kind == PMAP__LETTER)
+        return malloc(size);
     if (f->kind != PMAP__CHUNK || !is_right_size(task_of(server, f), f, size))
         return NULL;
     struct chunk *chunk = prepare(server, f, size, &why);
@@ -513,8 +516,12 @@ static void cancel(struct pmap__server *server, uint64_t job)
 }
 
 /* A message is complete; its body, if it has one, has landed, or could not. */
-static void handle(struct pmap__server *server, int from, const struct pmap__frame *f, bool has_landed, size_t size)
+static void handle(struct pmap__server *server, int from, const struct pmap__frame *f, void *body, size_t size)
 {
+    if (f->kind == PMAP__LETTER && server->place->post) {
+        pmap__post_deliver(server->place->post, from, f, body, size);
+        return;
+    }
     bool chunk = f->kind == PMAP__CHUNK && is_right_size(task_of(server, f), f, size);
 
     if (from != server->root || (!chunk && size > 0)) {
@@ -524,7 +531,7 @@ static void handle(struct pmap__server *server, int from, const struct pmap__fra
     switch (f->kind) {
     case PMAP__CHUNK:
         if (chunk)
-            chunk_arrived(server, f, size, has_landed);
+            chunk_arrived(server, f, size, body != NULL);
         else
             fail(server, "a chunk came whose size is wrong");
         break;
@@ -571,7 +578,7 @@ static void arrived(void *owner, int from, const unsigned char *head, size_t hea
     if (pmap__frame_decode(head, head_size, &f, &inside, &error) != PMAP_OK)
         fail(owner, error.text);
     else
-        handle(owner, from, &f, body != NULL, size);
+        handle(owner, from, &f, body, size);
 }
 
 static void whole(void *owner, int from, const unsigned char *head, size_t head_size, const void *body, size_t size)
@@ -587,14 +594,16 @@ static void whole(void *owner, int from, const unsigned char *head, size_t head_
     void *place = size ? landing_place(owner, &f, size) : NULL;
     if (place)
         memcpy(place, body, size);
-    handle(owner, from, &f, place != NULL, size);
+    handle(owner, from, &f, place, size);
 }
 
 static void sent(void *owner, void *token)
 {
     struct chunk *chunk = token;
     (void)owner;
-    if (--chunk->unsent == 0)
+    if (pmap__post_token(token))
+        pmap__post_sent(token);
+    else if (--chunk->unsent == 0)
         chunk_give(chunk);
 }
 
@@ -640,9 +649,20 @@ static bool poll(struct pmap__server *server)
     return events > 0;
 }
 
+static bool send_letters(struct pmap__server *server)
+{
+    enum pmap_status status = PMAP_OK;
+    bool any = server->place->post && pmap__post_flush(server->place->post, &status);
+
+    if (status != PMAP_OK)
+        fail(server, "a letter could not be sent");
+    return any;
+}
+
 void pmap__server_attend(void *server)
 {
     poll(server);
+    send_letters(server);
     send_finished(server);
 }
 
@@ -654,6 +674,7 @@ static bool step(struct pmap__loop *loop)
     happened |= take_part(server);
     if (!server->sharing.ready)
         happened |= pmap__team_step(server->team);
+    happened |= send_letters(server); /* before the results: who has them may count on what was written */
     happened |= send_finished(server);
     /* While all threads compute nothing can come that they wait for, and what they finish rings. */
     loop->nap = pmap__team_busy(server->team) ? NAP : 0;
@@ -680,6 +701,8 @@ enum pmap_status pmap__server_create(struct pmap__port *port, struct pmap__team 
     s->team = team;
     s->root = root;
     s->place = place;
+    if (place->post)
+        place->post->loop = &s->loop;
     *server = s;
     return PMAP_OK;
 }

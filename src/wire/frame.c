@@ -119,6 +119,11 @@ size_t pmap__frame_encode(const struct pmap__frame *frame, unsigned char head[st
         put(&pen, frame->id, 8);
         put(&pen, frame->size, 8);
         break;
+    case PMAP__LETTER:
+        put(&pen, frame->id, 8);
+        put(&pen, frame->words[0], 8);
+        put(&pen, frame->words[1], 8);
+        break;
     case PMAP__BYE:
         put_lines(&pen, frame);
         break;
@@ -293,6 +298,11 @@ enum pmap_status pmap__frame_decode(const unsigned char *head, size_t size, stru
     case PMAP__UNSHARE:
         f.id = get_between(&eye, 8, 1, UINT64_MAX, "id");
         f.size = get_between(&eye, 8, 1, SIZE_MAX, "size");
+        break;
+    case PMAP__LETTER:
+        f.id = get_between(&eye, 8, 1, UINT64_MAX, "id");
+        f.words[0] = get(&eye, 8, "words");
+        f.words[1] = get(&eye, 8, "words");
         break;
     case PMAP__BYE:
         get_lines(&eye, &inside->met);

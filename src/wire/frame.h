@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026 the pmap authors
  *
- * The messages between the root and the ranks that serve it. This is the one place that knows their bytes.
+ * The messages between the root and the ranks that serve it, and among all of them. This is the one place that knows their bytes.
  *
  *   kind      from -> to      head                                            body
  *   CHUNK     root -> rank    which items of which job, what to run on them   the items
@@ -13,6 +13,7 @@
  *   READY     rank -> root    this one can enter it at any time               -
  *   SHARE     root -> rank    an id and a size: all are READY, and enter now  -
  *   UNSHARE   root -> rank    an id: likewise                                 -
+ *   LETTER    any -> any      whom it is for, two numbers                     anything
  *   BYE       root -> rank    the pool ends                                   -
  *
  * RECORDS go out just before their RESULT; which of the two is complete first is open, for either may be long. What the
@@ -33,7 +34,7 @@
 #include <stdint.h>
 
 /* Changes with every change of the bytes; ranks with different versions do not form a pool. */
-#define PMAP__WIRE_VERSION 3
+#define PMAP__WIRE_VERSION 4
 
 /* The longest head is a RESULT with a failure: a dozen numbers, a host and a text. */
 #define PMAP__HEAD_MAX 768
@@ -48,6 +49,7 @@ enum pmap__frame_kind {
     PMAP__READY,
     PMAP__SHARE,
     PMAP__UNSHARE,
+    PMAP__LETTER,
     PMAP__BYE
 };
 
@@ -81,7 +83,8 @@ struct pmap__frame {
     uint64_t skipped;     /*         how many were not run or given up, */
     uint64_t records;     /*         how many records go with it. RECORDS: the same number */
     const struct pmap_error *error; /* the one with the lowest index if any did; NULL if none. REFUSAL: the reason */
-    uint64_t id, size;    /* SHARE, UNSHARE: names the data; how many bytes it is */
+    uint64_t id, size;    /* SHARE, UNSHARE: names the data; how many bytes it is. LETTER: id names the resident */
+    uint64_t words[2];    /* LETTER: what it says */
     const struct pmap__meetings *met; /* BYE: lines that asked for other pools meanwhile; never NULL there */
 };
 
