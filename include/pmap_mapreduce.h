@@ -63,7 +63,8 @@ void pmap_emit(struct pmap_emitter *out, const void *key, size_t key_size, const
 void pmap_emit_i64(struct pmap_emitter *out, const void *key, size_t key_size, int64_t value);
 void pmap_emit_f64(struct pmap_emitter *out, const void *key, size_t key_size, double value);
 
-/* Integers and doubles as keys whose bytes sort like the numbers (big-endian, sign flipped; NaN last, -0 before 0). */
+/* Integers and doubles as keys whose bytes sort like the numbers (big-endian, sign flipped; NaN last, and there is one; -0 before 0). A key
+ * that has not 8 bytes is the number 0. */
 struct pmap_key8 {
     unsigned char bytes[8];
 };
@@ -98,10 +99,10 @@ typedef void pmap_map_pair_fn(struct pmap_view key, struct pmap_view value, stru
 /* Fold a value into an accumulator, both of .value_size bytes: the order in which that happens is open, so the operation must be
  * associative and commutative exactly, as sums of integers are and sums of doubles are not. Reduce those. */
 typedef void pmap_combine_fn(void *acc, const void *value);
-void pmap_sum_i64(void *acc, const void *value);
+void pmap_sum_i64(void *acc, const void *value); /* wraps around */
 void pmap_min_i64(void *acc, const void *value);
 void pmap_max_i64(void *acc, const void *value);
-void pmap_min_f64(void *acc, const void *value); /* NaNs are passed over */
+void pmap_min_f64(void *acc, const void *value); /* NaNs are passed over; -0 is less than 0 */
 void pmap_max_f64(void *acc, const void *value);
 
 /* All values of one key. Keys come in order within a partition. */
