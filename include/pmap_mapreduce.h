@@ -112,7 +112,22 @@ typedef void pmap_reduce_fn(struct pmap_view key, struct pmap_values *values, st
 typedef size_t pmap_partition_fn(struct pmap_view key, size_t n);
 
 /* The border of a record in size bytes of a file that begin anywhere: how many bytes there are up to the beginning of the first
- * record that begins behind data (not at it), or 0 if none does. */
+ * record that begins behind data (not at it; size, if it begins right behind these bytes), or 0 if none does, or if that cannot
+ * be told yet: it is asked again with more bytes, unless these are the last of the file. For lines it would be
+ *
+ *     const char *newline = memchr(data, '\n', size);
+ *     return newline ? (size_t)(newline - data) + 1 : 0;
+ *
+ * Records begin where it says so when it is asked at the beginning of the file, then at the record it found, and so on. No rank reads a
+ * whole file to do that; what they do amounts to it if
+ *
+ *   - the answer depends on the record that ends there and the one that begins there, not on what is behind;
+ *   - more bytes change nothing but a 0;
+ *   - asked at any other byte, and then at each place it found, it finds the records from PMAP_BORDER_CONTEXT bytes on at the latest.
+ *
+ * "A record begins at '>' behind a newline" is such a border, and "behind an empty line", and "at a line that begins with a date". "Behind a
+ * newline that is not in quotes" is none: the quotes may have begun anywhere. */
+#define PMAP_BORDER_CONTEXT ((size_t)4096)
 typedef size_t pmap_border_fn(const char *data, size_t size);
 
 /* Is this part of a file near this rank? Called on each rank, once for each split. Others' splits are taken when none is left
