@@ -375,13 +375,13 @@ static void the_first_record_of_a_piece_ends_where_the_next_begins(void)
     static const char text[] = "ab\n\n\ncd\nef";
     struct pmap__records lines = {0}, fixed = {.record_size = 4}, own = {.border = border_empty_lines};
 
-    CHECK_INT(pmap__record_size(&lines, text, 10), 3);
-    CHECK_INT(pmap__record_size(&lines, text + 3, 7), 1);
-    CHECK_INT(pmap__record_size(&lines, text + 8, 2), 2);
-    CHECK_INT(pmap__record_size(&fixed, text, 8), 4);
-    CHECK_INT(pmap__record_size(&own, text, 10), 5);
-    CHECK_INT(pmap__record_size(&own, text + 5, 5), 5);
-    CHECK_INT(pmap__record_size(&own, text, 5), 5);
+    CHECK_INT(pmap__first_record(&lines, text, 10), 3);
+    CHECK_INT(pmap__first_record(&lines, text + 3, 7), 1);
+    CHECK_INT(pmap__first_record(&lines, text + 8, 2), 2);
+    CHECK_INT(pmap__first_record(&fixed, text, 8), 4);
+    CHECK_INT(pmap__first_record(&own, text, 10), 5);
+    CHECK_INT(pmap__first_record(&own, text + 5, 5), 5);
+    CHECK_INT(pmap__first_record(&own, text, 5), 5);
 }
 
 /* ---- Errors of reading ---------------------------------------------------------------------------------- */

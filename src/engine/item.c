@@ -260,16 +260,18 @@ uint64_t pmap__item_subseed(void)
     return pmap__hash(PMAP__HASH_BEGIN, own, sizeof own);
 }
 
-static void describe(const struct pmap__run *run, int code, const char *text, struct pmap_error *error)
+static void describe(const struct pmap__run *run, enum pmap_status status, int code, const char *text, struct pmap_error *error)
 {
     size_t item = run->first + run->at;
-    char items[64];
+    char items[sizeof error->text / 2];
 
-    if (run->task->block && run->n > 1)
+    if (run->about)
+        snprintf(items, sizeof items, "%s", run->about);
+    else if (run->task->block && run->n > 1)
         snprintf(items, sizeof items, "items %zu-%zu", item, item + run->n - 1);
     else
         snprintf(items, sizeof items, "item %zu", item);
-    pmap__error_set(error, PMAP_EFAILED, "pmap: %s failed at %s on %s (rank %d, thread %d): ", run->task->name, items,
+    pmap__error_set(error, status, "pmap: %s failed at %s on %s (rank %d, thread %d): ", run->task->name, items,
                     run->place->host, run->place->rank, run->thread);
     error->code = code;
     error->item = item;
@@ -290,6 +292,22 @@ static void describe_role(const struct pmap__run *run, int code, const char *tex
 
 bool pmap__item_fail(int code, const char *text)
 {
+    return pmap__item_fail_as(PMAP_EFAILED, code, text);
+}
+
+bool pmap__item_has_failed(void)
+{
+    return current && !current->role && current->failed_at == current->at;
+}
+
+void pmap__item_about(const char *what)
+{
+    if (current)
+        current->about = what;
+}
+
+bool pmap__item_fail_as(enum pmap_status status, int code, const char *text)
+{
     struct pmap__run *run = current;
 
     if (run == NULL)
@@ -302,7 +320,7 @@ bool pmap__item_fail(int code, const char *text)
     run->failed_at = run->at;
     run->failed = true;
     run->gave_up = false;
-    describe(run, code, text, &run->error);
+    describe(run, status, code, text, &run->error);
     return true;
 }
 

@@ -62,6 +62,7 @@ struct pmap__run {
 
     /* How it goes. */
     bool failed;             /* an item of the current call has failed or given up; the owner resets it */
+    const char *about;       /* what texts call the item instead of by its number; NULL: by it */
     const char *role;        /* for what is no item of a task: "an initializer"; then pmap_fail sets *said */
     struct pmap_error *said;
     bool may_wait;           /* of a role: it has a thread of its own, and may wait for jobs */
@@ -137,8 +138,13 @@ bool pmap__item_cancelled(void);
 uint64_t pmap__item_seed(void);   /* of the call that the running task belongs to; 0 outside a task */
 uint64_t pmap__item_subseed(void); /* for a call inside it, made of the seed and the item; 0 outside a task */
 
-/* Remember that the item now running failed. False outside a task. */
+/* Remember that the item now running failed. False outside a task. _as: with another status than PMAP_EFAILED. */
 bool pmap__item_fail(int code, const char *text);
+bool pmap__item_fail_as(enum pmap_status status, int code, const char *text);
+
+/* Has it? And what texts shall call it until it ends, or until the next call; borrowed. */
+bool pmap__item_has_failed(void);
+void pmap__item_about(const char *what);
 
 /* Between begin and end pmap_fail on this thread fills *said: for functions of the user's that are no tasks. */
 void pmap__role_begin(struct pmap__run *run, const char *role, const struct pmap__place *place, int thread,

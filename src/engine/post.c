@@ -18,7 +18,7 @@ void pmap__post_init(struct pmap__post *post, struct pmap__port *port)
 void pmap__letter_free(struct pmap__letter *letter)
 {
     if (letter)
-        free(letter->body);
+        free(letter->memory);
     free(letter);
 }
 
@@ -85,7 +85,7 @@ void pmap__post_deliver(struct pmap__post *post, int from, const struct pmap__fr
         return;
     }
     *letter = (struct pmap__letter){.rank = from, .number = frame->id, .words = {frame->words[0], frame->words[1]},
-                                    .body = body, .size = size};
+                                    .body = body, .size = size, .memory = body};
     pthread_mutex_lock(&post->lock);
     struct pmap__resident *resident = find(post, frame->id);
     if (resident)

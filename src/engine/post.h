@@ -18,7 +18,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-/* Allocated with malloc, and so is its body. Whoever has it frees both: see pmap__letter_free. */
+/* Allocated with malloc, and so is the memory that its body lies in. Whoever has it frees both: see pmap__letter_free. */
 struct pmap__letter {
     struct pmap__letter *next; /* for whoever has it */
     int rank;         /* to which, or from which */
@@ -26,6 +26,7 @@ struct pmap__letter {
     uint64_t words[2]; /* what it says, besides the body */
     void *body;       /* NULL if size is 0, or if there was no memory for it where it arrived */
     size_t size;
+    void *memory;     /* what is freed with it: the body, or what it is a part of */
 };
 
 /* One who gets letters. */

@@ -49,7 +49,7 @@ struct pmap__records {
 };
 
 /* Bytes of the first of the whole records in size > 0 bytes, with its newline: a piece as the list of its records. */
-size_t pmap__record_size(const struct pmap__records *records, const char *data, size_t size);
+size_t pmap__first_record(const struct pmap__records *records, const char *data, size_t size);
 
 struct pmap__reader;
 

@@ -92,7 +92,7 @@ static size_t last_border(const struct pmap__records *records, const char *data,
     }
 }
 
-size_t pmap__record_size(const struct pmap__records *records, const char *data, size_t size)
+size_t pmap__first_record(const struct pmap__records *records, const char *data, size_t size)
 {
     if (records->record_size)
         return records->record_size < size ? records->record_size : size;
@@ -233,7 +233,7 @@ static enum pmap_status check_lengths(const struct pmap__reader *reader, size_t 
     size_t most = reader->records.record_max, record;
 
     for (size_t at = reader->from, end = at + size; end - at > most; at += record) {
-        record = pmap__record_size(&reader->records, reader->buffer + at, end - at);
+        record = pmap__first_record(&reader->records, reader->buffer + at, end - at);
         if (record > most)
             return too_long(reader, at, error);
     }

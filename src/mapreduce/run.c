@@ -329,6 +329,35 @@ enum pmap_status pmap__sorted_open(struct pmap__scratch *scratch, const struct p
     return PMAP_OK;
 }
 
+enum pmap_status pmap__sorted_read(struct pmap__scratch *scratch, const struct pmap__sorted *sorted, size_t *block, void **bytes,
+                                   size_t *size, struct pmap_error *error)
+{
+    struct pmap__source *source;
+
+    *bytes = NULL;
+    *size = 0;
+    if (*block >= sorted->n)
+        return PMAP_OK;
+    enum pmap_status status = pmap__sorted_open(scratch, sorted, false, &source);
+    if (status != PMAP_OK)
+        return status;
+    struct reader *r = (struct reader *)source;
+    r->next = *block;
+    status = next_block(r, error);
+    if (status == PMAP_OK) {
+        *size = r->longer ? pmap__record_size(r->longer) : (size_t)(r->end - r->at);
+        *bytes = r->longer ? r->longer : malloc(*size);
+        status = *bytes ? PMAP_OK : PMAP_ENOMEM;
+    }
+    if (status == PMAP_OK && r->longer == NULL)
+        memcpy(*bytes, r->at, *size);
+    if (status == PMAP_OK)
+        r->longer = NULL; /* it has been given away */
+    *block = r->next;
+    source->close(source);
+    return status;
+}
+
 /* ---- Records in memory ---- */
 
 struct array {

@@ -57,6 +57,11 @@ struct pmap__source {
 enum pmap_status pmap__sorted_open(struct pmap__scratch *scratch, const struct pmap__sorted *sorted, bool consume,
                                    struct pmap__source **source);
 
+/* The records of block number *block, and of those after it that the last of them needs, malloc'ed; *block is the next one to read then.
+ * *bytes is NULL behind the last. Any thread, any number of times. */
+enum pmap_status pmap__sorted_read(struct pmap__scratch *scratch, const struct pmap__sorted *sorted, size_t *block, void **bytes,
+                                   size_t *size, struct pmap_error *error);
+
 /* The records of an array of entries, which is borrowed; prefixes are not looked at. PMAP_ENOMEM. */
 enum pmap_status pmap__source_of_array(const struct pmap__sort_entry entries[], size_t n, struct pmap__source **source);
 

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 the pmap authors
+ *
+ * The root's side of a map-reduce: from the options of a call to its output, step by step, on the caller's thread. See drive.c.
+ */
+#ifndef PMAP_MAPREDUCE_DRIVE_H
+#define PMAP_MAPREDUCE_DRIVE_H
+
+#include "engine/root.h"
+
+#include <pmap_mapreduce.h>
+
+struct pmap_dataset {
+    struct pmap__tenant *tenant;
+    struct pmap_mapreduce *what; /* of the call that made it */
+    uint64_t number;             /* of its sites */
+    size_t partitions, n_owners;
+    uint64_t *owners;
+    uint64_t records, bytes;
+};
+
+/* Run a call whose options have been checked. */
+enum pmap_status pmap__drive(struct pmap__tenant *tenant, struct pmap_mapreduce *what, const struct pmap_mapreduce_options *options,
+                             struct pmap_error *error);
+
+/* Free what a dataset has on all ranks, and itself. */
+void pmap__dataset_end(struct pmap_dataset *dataset);
+
+#endif

@@ -1,0 +1,476 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 the pmap authors */
+#include "mapreduce/emit.h"
+
+#include "base/error.h"
+#include "base/memory.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+/* ---- Partitions ---- */
+
+static void fail(struct pmap_emitter *out, enum pmap_status status, const char *text)
+{
+    struct pmap_error error = {0};
+
+    out->failed = true;
+    snprintf(error.text, sizeof error.text, "%s", text);
+    pmap__site_fail_item(status, &error);
+}
+
+static size_t partition_by_function(struct pmap_emitter *out, const void *key, size_t key_size)
+{
+    const struct pmap__plan *plan = &out->site->plan;
+    size_t p = plan->what->partition((struct pmap_view){key, key_size}, (size_t)plan->partitions);
+    char text[120];
+
+    if (p < plan->partitions)
+        return p;
+    snprintf(text, sizeof text, "the partition function said %zu, but there are %zu partitions", p, (size_t)plan->partitions);
+    fail(out, PMAP_EINVAL, text);
+    return 0;
+}
+
+/* How many borders are not above the key. */
+static size_t partition_by_range(const struct pmap__site *site, const void *key, size_t key_size)
+{
+    size_t low = 0, high = (size_t)site->plan.partitions - 1;
+
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+        if (pmap__key_compare(site->borders[mid], site->border_sizes[mid], key, key_size) <= 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
+}
+
+static uint64_t hash_of(const void *key, size_t key_size)
+{
+    return XXH3_64bits(key, key_size);
+}
+
+/* The high bits choose the partition, the low ones the slot in its table. */
+static size_t partition_of(struct pmap_emitter *out, const void *key, size_t key_size, uint64_t hash)
+{
+    const struct pmap__plan *plan = &out->site->plan;
+
+    if (plan->ranges)
+        return partition_by_range(out->site, key, key_size);
+    if (plan->what->partition)
+        return partition_by_function(out, key, key_size);
+    return (size_t)(((hash >> 32) * plan->partitions) >> 32);
+}
+
+/* ---- Blocks ---- */
+
+static bool no_memory(struct pmap_emitter *out)
+{
+    out->failed = true;
+    pmap__site_fail_item(PMAP_ENOMEM, NULL);
+    return false;
+}
+
+static bool flush_block(struct pmap_emitter *out, size_t partition)
+{
+    struct pmap__block *block = out->blocks[partition];
+    bool kept = false;
+
+    if (block == NULL || block->used == 0)
+        return true;
+    out->blocks[partition] = NULL;
+    bool well = pmap__shuffle_block(out->site, partition, block, &kept);
+    if (kept) {
+        block->used = block->records = 0;
+        out->blocks[partition] = block;
+    }
+    if (!well)
+        out->failed = true;
+    return well;
+}
+
+/* Room for so many bytes in the block of a partition; NULL: the item has failed. */
+static void *reserve(struct pmap_emitter *out, size_t partition, size_t size)
+{
+    struct pmap__block *block = out->blocks[partition];
+
+    if (block == NULL || size > block->size - block->used) {
+        if (!flush_block(out, partition))
+            return NULL;
+        block = out->blocks[partition];
+        if (block && block->size < size) {
+            pmap__block_free(&out->site->budget, block);
+            block = NULL;
+        }
+        if (block == NULL)
+            block = pmap__block_create(&out->site->budget, size > out->site->block ? size : out->site->block);
+        out->blocks[partition] = block;
+        if (block == NULL)
+            no_memory(out);
+        if (block == NULL)
+            return NULL;
+    }
+    void *at = (char *)block->bytes + block->used;
+    block->used += size;
+    block->records++;
+    return at;
+}
+
+static void send_on(struct pmap_emitter *out, const void *key, size_t key_size, const void *value, size_t value_size)
+{
+    const struct pmap__plan *plan = &out->site->plan;
+    bool hashed = out->value_size || (!plan->ranges && !plan->what->partition);
+    uint64_t hash = hashed ? hash_of(key, key_size) : 0;
+    size_t partition = partition_of(out, key, key_size, hash);
+    struct pmap__pair pair = {key, value, key_size, value_size, out->value_size ? hash : out->tag++};
+    void *at = out->failed ? NULL : reserve(out, partition, pmap__pair_size(key_size, value_size));
+
+    if (at == NULL)
+        return;
+    pmap__record_write(at, &pair);
+    if (out->out_bytes) {
+        const struct pmap__formatter f = {(enum pmap_format)plan->format, plan->what->key, plan->what->value, plan->separator,
+                                          strlen(plan->separator)};
+        out->out_bytes[partition] += pmap__format_size(&f, (struct pmap_view){key, key_size},
+                                                       (struct pmap_view){value, value_size});
+    }
+}
+
+/* ---- The front ---- */
+
+#define FRONT_KEY 16 /* longer keys pass by */
+
+struct pmap__front {
+    uint64_t k[2];
+    uint32_t taken; /* 1 + size of the key; 0: free */
+    uint32_t age;   /* how often it was met, less how often it was in the way */
+    char value[];
+};
+
+static inline uint64_t load8(const void *at)
+{
+    uint64_t word;
+    memcpy(&word, at, 8);
+    return word;
+}
+
+static inline uint64_t load4(const void *at)
+{
+    uint32_t word;
+    memcpy(&word, at, 4);
+    return word;
+}
+
+/* A key of up to 16 bytes as two words: its bytes, then zeros. (With a size below 3 the upper bytes repeat the others; sizes are compared, too.) */
+static inline void load_key(const unsigned char *key, size_t size, uint64_t k[2])
+{
+    if (size >= 8) {
+        k[0] = load8(key);
+        k[1] = size > 8 ? load8(key + size - 8) >> (8 * (16 - size)) : 0;
+        return;
+    }
+    k[1] = 0;
+    if (size >= 4)
+        k[0] = load4(key) | load4(key + size - 4) >> (8 * (8 - size)) << 32;
+    else
+        k[0] = size ? (uint64_t)key[0] | (uint64_t)key[size / 2] << 8 | (uint64_t)key[size - 1] << 16 : 0;
+}
+
+static inline size_t bucket_of(const struct pmap_emitter *out, const uint64_t k[2], size_t size)
+{
+    uint64_t h = (k[0] ^ (size << 56)) * UINT64_C(0x9e3779b97f4a7c15) ^ k[1] * UINT64_C(0xc2b2ae3d27d4eb4f);
+    h ^= h >> 32;
+    h *= UINT64_C(0xd6e8feb86659fd93);
+    return (size_t)(h >> 32) & out->front_mask;
+}
+
+static inline void fold_into(const struct pmap_emitter *out, struct pmap__front *way, const void *value)
+{
+    if (out->combine == pmap_sum_i64) {
+        uint64_t sum = load8(way->value) + load8(value);
+        memcpy(way->value, &sum, 8);
+    } else {
+        out->combine(way->value, value);
+    }
+}
+
+static void evict(struct pmap_emitter *out, struct pmap__front *way)
+{
+    send_on(out, way->k, way->taken - 1, way->value, out->value_size);
+    way->taken = 0;
+}
+
+/* The key is in neither way. It takes the one that was met less often, if that has been in the way as often as it was met; else it goes on. */
+static void miss(struct pmap_emitter *out, struct pmap__front *a, struct pmap__front *b, const uint64_t k[2], size_t size,
+                 const void *value)
+{
+    struct pmap__front *way = a->taken == 0 || (b->taken && a->age <= b->age) ? a : b;
+
+    if (way->taken && way->age > 0) {
+        way->age--;
+        send_on(out, k, size, value, out->value_size);
+        return;
+    }
+    if (way->taken)
+        evict(out, way);
+    way->k[0] = k[0];
+    way->k[1] = k[1];
+    way->taken = (uint32_t)size + 1;
+    way->age = 0;
+    memcpy(way->value, value, out->value_size);
+}
+
+static inline bool is_key(const struct pmap__front *way, const uint64_t k[2], size_t size)
+{
+    return way->k[0] == k[0] && way->k[1] == k[1] && way->taken == size + 1;
+}
+
+static inline void emit_fast(struct pmap_emitter *out, const void *key, size_t size, const void *value)
+{
+    uint64_t k[2];
+
+    load_key(key, size, k);
+    struct pmap__front *a = (struct pmap__front *)(void *)(out->front + bucket_of(out, k, size) * 2 * out->way);
+    struct pmap__front *b = (struct pmap__front *)(void *)((char *)a + out->way);
+    struct pmap__front *way = is_key(a, k, size) ? a : b;
+
+    if (way == a || is_key(b, k, size)) {
+        fold_into(out, way, value);
+        way->age++;
+        out->counts.combined++;
+        return;
+    }
+    miss(out, a, b, k, size, value);
+}
+
+static void flush_front(struct pmap_emitter *out)
+{
+    for (size_t i = 0; out->front && i < 2 * (out->front_mask + 1) && !out->failed; i++) {
+        struct pmap__front *way = (struct pmap__front *)(void *)(out->front + i * out->way);
+        if (way->taken)
+            evict(out, way);
+    }
+}
+
+/* ---- Emitting ---- */
+
+static bool is_acceptable(struct pmap_emitter *out, size_t key_size, size_t value_size)
+{
+    char text[160];
+
+    if (key_size > PMAP_KEY_MAX)
+        snprintf(text, sizeof text, "a key of %zu bytes was emitted; PMAP_KEY_MAX is %zu", key_size, PMAP_KEY_MAX);
+    else if (out->role != PMAP__EMIT_REDUCE && out->value_size && value_size != out->value_size)
+        snprintf(text, sizeof text, "a value of %zu bytes was emitted, but combine has values of %zu", value_size, out->value_size);
+    else if (value_size > PMAP__VALUE_MAX)
+        snprintf(text, sizeof text, "a value of %zu bytes was emitted; more than %zu cannot be", value_size, PMAP__VALUE_MAX);
+    else
+        return true;
+    fail(out, PMAP_EINVAL, text);
+    return false;
+}
+
+static void stage(struct pmap_emitter *out, const struct pmap__pair *pair)
+{
+    size_t size = pmap__pair_size(pair->key_size, pair->value_size);
+    struct pmap__block *block = out->staged_last;
+
+    if (block == NULL || size > block->size - block->used) {
+        block = pmap__block_create(&out->site->budget, size > out->site->block ? size : out->site->block);
+        if (block == NULL) {
+            no_memory(out);
+            return;
+        }
+        *(out->staged_last ? &out->staged_last->next : &out->staged) = block;
+        out->staged_last = block;
+    }
+    pmap__record_write((char *)block->bytes + block->used, pair);
+    block->used += size;
+}
+
+static void take_sample(struct pmap_emitter *out, const struct pmap__pair *pair)
+{
+    struct pmap__sample *s = out->sample;
+    struct pmap__pair key = {.key = pair->key, .key_size = pair->key_size < 256 ? pair->key_size : 256, .tag = 0};
+    size_t size = pmap__pair_size(key.key_size, 0);
+
+    if (s->n >= s->most)
+        return;
+    if (size > s->size - s->used) {
+        size_t more = 2 * s->size + 16384;
+        char *bytes = realloc(s->bytes, more);
+        if (bytes == NULL) {
+            no_memory(out);
+            return;
+        }
+        s->bytes = bytes;
+        s->size = more;
+    }
+    pmap__record_write(s->bytes + s->used, &key);
+    s->used += size;
+    s->n++;
+}
+
+static void take(struct pmap_emitter *out, const struct pmap__pair *pair)
+{
+    out->counts.pairs++;
+    out->counts.pair_bytes += pair->key_size + pair->value_size;
+    if (out->front && pair->key_size <= FRONT_KEY)
+        emit_fast(out, pair->key, pair->key_size, pair->value);
+    else
+        send_on(out, pair->key, pair->key_size, pair->value, pair->value_size);
+}
+
+static void emit_any(struct pmap_emitter *out, const struct pmap__pair *pair)
+{
+    if (out->failed || !is_acceptable(out, pair->key_size, pair->value_size))
+        return;
+    switch (out->role) {
+    case PMAP__EMIT_MAP: take(out, pair); break;
+    case PMAP__EMIT_STAGED: stage(out, pair); break;
+    case PMAP__EMIT_SAMPLE: take_sample(out, pair); break;
+    case PMAP__EMIT_REDUCE: out->failed = !out->put(out, pair); break;
+    }
+}
+
+void pmap_emit(struct pmap_emitter *out, const void *key, size_t key_size, const void *value, size_t value_size)
+{
+    if (out->fast && key_size <= FRONT_KEY && value_size == out->value_size && !out->failed) {
+        out->counts.pairs++;
+        out->counts.pair_bytes += key_size + value_size;
+        emit_fast(out, key, key_size, value);
+        return;
+    }
+    emit_any(out, &(struct pmap__pair){key_size ? key : "", value_size ? value : "", key_size, value_size, 0});
+}
+
+void pmap_emit_i64(struct pmap_emitter *out, const void *key, size_t key_size, int64_t value)
+{
+    pmap_emit(out, key, key_size, &value, sizeof value);
+}
+
+void pmap_emit_f64(struct pmap_emitter *out, const void *key, size_t key_size, double value)
+{
+    pmap_emit(out, key, key_size, &value, sizeof value);
+}
+
+struct pmap_view pmap_emitter_arg(const struct pmap_emitter *out)
+{
+    return (struct pmap_view){out->site->plan.arg, (size_t)out->site->plan.arg_size};
+}
+
+struct pmap_source_of pmap_emitter_source(const struct pmap_emitter *out)
+{
+    return out->source;
+}
+
+/* ---- Splits ---- */
+
+void pmap__emitter_begin(struct pmap_emitter *out, uint64_t split)
+{
+    out->failed = false;
+    out->tag = split << 36;
+    out->source = (struct pmap_source_of){.split = (size_t)split};
+    out->role = out->site->plan.staged ? PMAP__EMIT_STAGED : PMAP__EMIT_MAP;
+    out->fast = out->front && out->role == PMAP__EMIT_MAP;
+}
+
+static void bring_on(struct pmap_emitter *out, const struct pmap__block *block)
+{
+    for (size_t at = 0; at < block->used && !out->failed; at += pmap__record_size((const char *)block->bytes + at)) {
+        const void *record = (const char *)block->bytes + at;
+        take(out, &(struct pmap__pair){pmap__record_key(record), pmap__record_value(record), pmap__record_key_size(record),
+                                       pmap__record_value_size(record), 0});
+    }
+}
+
+bool pmap__emitter_end(struct pmap_emitter *out, bool well)
+{
+    while (out->staged) {
+        struct pmap__block *block = out->staged;
+        out->staged = block->next;
+        if (well)
+            bring_on(out, block);
+        pmap__block_free(&out->site->budget, block);
+    }
+    out->staged_last = NULL;
+    return !out->failed;
+}
+
+bool pmap__emitter_flush(struct pmap_emitter *out)
+{
+    out->failed = false;
+    flush_front(out);
+    for (size_t p = 0; p < out->site->plan.partitions && !out->failed; p++)
+        flush_block(out, p);
+    return !out->failed;
+}
+
+/* ---- Life ---- */
+
+static bool make_front(struct pmap_emitter *out)
+{
+    size_t buckets = 1;
+
+    out->way = sizeof(struct pmap__front) + pmap__padded(out->value_size);
+    if (out->site->front == 0)
+        return true;
+    while (buckets * 4 * out->way <= out->site->front)
+        buckets *= 2;
+    out->front_mask = buckets - 1;
+    if (posix_memalign((void **)&out->front, 64, buckets * 2 * out->way) != 0) {
+        out->front = NULL;
+        return false;
+    }
+    memset(out->front, 0, buckets * 2 * out->way);
+    pmap__budget_take(&out->site->budget, buckets * 2 * out->way);
+    return true;
+}
+
+static struct pmap_emitter *create(struct pmap__site *site)
+{
+    struct pmap_emitter *out = calloc(1, sizeof *out);
+
+    if (out == NULL)
+        return NULL;
+    out->site = site;
+    out->value_size = site->common.combine.size;
+    out->combine = site->common.combine.fold;
+    out->blocks = calloc((size_t)site->plan.partitions, sizeof *out->blocks);
+    if (site->plan.sink == PMAP__SINK_SHARED)
+        out->out_bytes = calloc((size_t)site->plan.partitions, sizeof *out->out_bytes);
+    if (out->blocks == NULL || !make_front(out) || (site->plan.sink == PMAP__SINK_SHARED && out->out_bytes == NULL)) {
+        pmap__emitter_destroy(out);
+        return NULL;
+    }
+    return out;
+}
+
+struct pmap_emitter *pmap__emitter_of(struct pmap__site *site, int thread)
+{
+    if ((size_t)thread >= site->n_emitters)
+        return NULL;
+    if (site->emitters[thread] == NULL)
+        site->emitters[thread] = create(site);
+    return site->emitters[thread];
+}
+
+void pmap__emitter_destroy(struct pmap_emitter *out)
+{
+    if (out == NULL)
+        return;
+    pmap__emitter_end(out, false);
+    for (size_t p = 0; out->blocks && p < out->site->plan.partitions; p++)
+        pmap__block_free(&out->site->budget, out->blocks[p]);
+    if (out->front)
+        pmap__budget_give(&out->site->budget, (out->front_mask + 1) * 2 * out->way);
+    free(out->front);
+    free(out->blocks);
+    free(out->out_bytes);
+    free(out);
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 the pmap authors
+ *
+ * An emitter: where one thread of a rank puts what a function emits. Of map functions:
+ *
+ *   pmap_emit  ->  front  ->  a block for each partition  ->  the store of the partition, here or on another rank (shuffle.c)
+ *
+ * The front is there where values are combined. It is a table of short keys, small enough to stay in the core's cache: frequent keys are
+ * folded there, and only what does not find room goes on. It is no more than a filter, so it need not be right about what is frequent.
+ *
+ * Where splits may be run again everything is staged: it goes nowhere before the split has ended well.
+ *
+ * Of reduce functions, pairs go to the sink of their partition (reduce.c).
+ */
+#ifndef PMAP_MAPREDUCE_EMIT_H
+#define PMAP_MAPREDUCE_EMIT_H
+
+#include "mapreduce/site.h"
+
+struct pmap__front;
+
+/* Sampled keys: records with no value, side by side. */
+struct pmap__sample {
+    char *bytes;
+    size_t used, size, n, most;
+};
+
+struct pmap_emitter {
+    struct pmap__site *site;
+    enum pmap__emitter_role { PMAP__EMIT_MAP, PMAP__EMIT_STAGED, PMAP__EMIT_SAMPLE, PMAP__EMIT_REDUCE } role;
+    bool fast;               /* MAP, with a front */
+    bool failed;             /* nothing more is taken of this item */
+    size_t value_size;       /* of combine; 0: any */
+    pmap_combine_fn *combine;
+    uint64_t tag;            /* of the next pair, where values are not combined */
+    struct pmap_source_of source;
+    struct pmap__counts counts;
+
+    char *front;             /* buckets of two ways */
+    size_t front_mask, way;  /* of buckets; bytes of a way */
+    struct pmap__block **blocks; /* by partition; NULL: none yet */
+    struct pmap__block *staged, *staged_last;
+    struct pmap__sample *sample;
+    uint64_t *out_bytes;     /* by partition: what its output will have; NULL: that is not known before */
+
+    bool (*put)(struct pmap_emitter *out, const struct pmap__pair *pair); /* REDUCE */
+    void *sink;
+};
+
+/* The emitter of a thread of this rank, made if need be; NULL: no memory. */
+struct pmap_emitter *pmap__emitter_of(struct pmap__site *site, int thread);
+void pmap__emitter_destroy(struct pmap_emitter *out); /* NULL is fine */
+
+/* A split begins: number, and whether it is staged. It has ended: bring on what was staged, or drop it. False: the item has failed. */
+void pmap__emitter_begin(struct pmap_emitter *out, uint64_t split);
+bool pmap__emitter_end(struct pmap_emitter *out, bool well);
+
+/* Bring all that it has to the stores. False: the item has failed. */
+bool pmap__emitter_flush(struct pmap_emitter *out);
+
+#endif

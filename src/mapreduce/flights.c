@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 the pmap authors */
+#include "mapreduce/flights.h"
+
+#include "base/error.h"
+#include "engine/job.h"
+#include "engine/wait.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct flight {
+    struct pmap__job job;
+    struct pmap_bytes item, answer;
+};
+
+/* A ring. */
+struct pmap__flights {
+    struct pmap__flight_rules rules;
+    size_t most, first, n;
+    struct flight *ring[];
+};
+
+struct pmap__flights *pmap__flights_create(const struct pmap__flight_rules *rules, size_t most)
+{
+    struct pmap__flights *flights = calloc(1, sizeof *flights + most * sizeof(struct flight *));
+
+    if (flights == NULL)
+        return NULL;
+    flights->rules = *rules;
+    flights->most = most;
+    return flights;
+}
+
+bool pmap__flights_full(const struct pmap__flights *flights)
+{
+    return flights->n == flights->most;
+}
+
+bool pmap__flights_empty(const struct pmap__flights *flights)
+{
+    return flights->n == 0;
+}
+
+static bool is_done(const void *job)
+{
+    return pmap__job_is_done(job);
+}
+
+static void flight_free(struct flight *flight)
+{
+    if (flight == NULL)
+        return;
+    free(flight->item.data);
+    free(flight->answer.data);
+    free(flight);
+}
+
+static struct flight *flight_create(const struct pmap__flight_rules *rules, const struct pmap__step *step, const void *payload,
+                                    size_t size, int aim, size_t index)
+{
+    struct flight *flight = calloc(1, sizeof *flight);
+
+    if (flight == NULL)
+        return NULL;
+    flight->item = (struct pmap_bytes){malloc(sizeof *step + size), sizeof *step + size};
+    if (flight->item.data == NULL)
+        goto fail;
+    memcpy(flight->item.data, step, sizeof *step);
+    if (size)
+        memcpy((char *)flight->item.data + sizeof *step, payload, size);
+    struct pmap__order_form form = {.call = "pmap_mapreduce", .task = rules->task, .args = &flight->item, .results = &flight->answer,
+                                    .n = 1, .base = index, .on_error = PMAP_STOP, .retries = rules->retries,
+                                    .retry_delay = rules->retry_delay, .priority = rules->priority, .aim = aim, .last = rules->last};
+    if (pmap__job_init(&flight->job, &form) != PMAP_OK)
+        goto fail;
+    pmap__job_watch(&flight->job);
+    return flight;
+fail:
+    flight_free(flight);
+    return NULL;
+}
+
+enum pmap_status pmap__flights_send(struct pmap__flights *flights, const struct pmap__step *step, const void *payload, size_t size, int aim,
+                                    size_t index, struct pmap_error *error)
+{
+    struct flight *flight = flight_create(&flights->rules, step, payload, size, aim, index);
+
+    if (flight == NULL)
+        return pmap__error_set(error, PMAP_ENOMEM, "pmap_mapreduce: no memory on the root for a step of %zu bytes", size);
+    enum pmap_status status = pmap__tenant_submit(flights->rules.tenant, &flight->job, error);
+    if (status != PMAP_OK) {
+        pmap__job_fini(&flight->job);
+        flight_free(flight);
+        return status;
+    }
+    flights->ring[(flights->first + flights->n++) % flights->most] = flight;
+    return PMAP_OK;
+}
+
+enum pmap_status pmap__flights_take(struct pmap__flights *flights, struct pmap_bytes *answer, struct pmap_error *error)
+{
+    struct flight *flight = flights->ring[flights->first];
+
+    pmap__wait(is_done, &flight->job, PMAP__FOR_EVER);
+    flights->first = (flights->first + 1) % flights->most;
+    flights->n--;
+    enum pmap_status status = pmap__job_outcome(&flight->job, error);
+    pmap__job_fini(&flight->job);
+    *answer = flight->answer;
+    flight->answer.data = NULL;
+    flight_free(flight);
+    return status;
+}
+
+void pmap__flights_destroy(struct pmap__flights *flights)
+{
+    struct pmap_error ignored;
+    struct pmap_bytes answer;
+
+    if (flights == NULL)
+        return;
+    for (size_t i = 0; i < flights->n; i++) {
+        struct pmap__job *job = &flights->ring[(flights->first + i) % flights->most]->job;
+        if (!pmap__job_is_done(job))
+            pmap__root_cancel(flights->rules.tenant->root, job);
+    }
+    while (flights->n > 0) {
+        pmap__flights_take(flights, &answer, &ignored);
+        free(answer.data);
+    }
+    free(flights);
+}
+
+enum pmap_status pmap__flights_all(const struct pmap__flight_rules *rules, const struct pmap__step *step, const void *payload, size_t size,
+                                   const uint64_t ranks[], size_t n, struct pmap_bytes answers[], struct pmap_error *error)
+{
+    struct pmap__flights *flights = pmap__flights_create(rules, n);
+    enum pmap_status status = PMAP_OK, one;
+    struct pmap_error e;
+
+    if (flights == NULL)
+        return pmap__error_set(error, PMAP_ENOMEM, "pmap_mapreduce: no memory on the root for a step");
+    for (size_t i = 0; i < n && status == PMAP_OK; i++)
+        status = pmap__flights_send(flights, step, payload, size, (int)ranks[i] + 1, i, error);
+    for (size_t i = 0; !pmap__flights_empty(flights); i++) {
+        struct pmap_bytes answer;
+        one = pmap__flights_take(flights, &answer, &e);
+        if (one != PMAP_OK && status == PMAP_OK) {
+            status = one;
+            *error = e;
+        }
+        if (answers)
+            answers[i] = answer;
+        else
+            free(answer.data);
+    }
+    pmap__flights_destroy(flights);
+    return status;
+}

@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 the pmap authors */
+#include "mapreduce/reduce.h"
+
+#include "base/error.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Records read from so many runs at once, at least; else runs are merged first. */
+#define FAN_IN_MIN 8
+
+/* ---- Where output goes ---- */
+
+struct sink {
+    struct pmap__site *site;
+    size_t partition;
+    struct pmap__formatter formatter;
+    uint64_t records, bytes;
+    char *last;               /* key, to see that a merge will find keys in order */
+    size_t last_size, last_room;
+    struct pmap_error error;
+};
+
+static bool keeps_order(struct sink *sink, const struct pmap__pair *pair)
+{
+    if (sink->records && pmap__key_compare(sink->last, sink->last_size, pair->key, pair->key_size) > 0) {
+        pmap__error_set(&sink->error, PMAP_EINVAL, "the reduce function emitted a key (%.*s) that comes before the one that it emitted "
+                        "last: so it cannot be merged into one sequence; use a directory as output, or .order = PMAP_ORDER_RANGES",
+                        pair->key_size < 60 ? (int)pair->key_size : 60, (const char *)pair->key);
+        return false;
+    }
+    if (pair->key_size > sink->last_room) {
+        char *last = realloc(sink->last, 2 * pair->key_size);
+        if (last == NULL) {
+            sink->error.status = PMAP_ENOMEM;
+            return false;
+        }
+        sink->last = last;
+        sink->last_room = 2 * pair->key_size;
+    }
+    memcpy(sink->last, pair->key, pair->key_size);
+    sink->last_size = pair->key_size;
+    return true;
+}
+
+static enum pmap_status put_pair(struct sink *sink, const struct pmap__pair *pair)
+{
+    struct pmap__site *site = sink->site;
+    struct pmap_view key = {pair->key, pair->key_size}, value = {pair->value, pair->value_size};
+    struct pmap__pair kept = *pair;
+
+    switch ((enum pmap__sink)site->plan.sink) {
+    case PMAP__SINK_PARTS:
+    case PMAP__SINK_SHARED:
+        return pmap__file_put_pair(site->files[sink->partition], &sink->formatter, key, value, &sink->error);
+    case PMAP__SINK_STASH:
+        kept.tag = sink->records; /* equal keys stay in order in a merge */
+        return pmap__stash_put(&site->stashes[sink->partition], &kept, &sink->error);
+    case PMAP__SINK_NONE:
+        break;
+    }
+    return PMAP_OK;
+}
+
+static bool put(struct sink *sink, const struct pmap__pair *pair)
+{
+    if (sink->site->plan.merged && !keeps_order(sink, pair)) {
+        pmap__site_fail_item(sink->error.status, &sink->error);
+        return false;
+    }
+    sink->error.text[0] = '\0';
+    enum pmap_status status = put_pair(sink, pair);
+    if (status != PMAP_OK)
+        pmap__site_fail_item(status, &sink->error);
+    sink->records++;
+    sink->bytes += pair->key_size + pair->value_size;
+    return status == PMAP_OK;
+}
+
+static bool put_emitted(struct pmap_emitter *out, const struct pmap__pair *pair)
+{
+    return put(out->sink, pair);
+}
+
+/* A path in the directory, malloc'ed. */
+static char *part_path(const struct pmap__plan *plan, size_t partition)
+{
+    size_t size = strlen(plan->output) + 32;
+    char *path = malloc(size);
+
+    if (path)
+        snprintf(path, size, "%spart-%05zu", plan->output, partition);
+    return path;
+}
+
+static enum pmap_status open_sink(struct sink *sink, const struct pmap__step *step, const char *aside)
+{
+    struct pmap__site *site = sink->site;
+    const struct pmap__plan *plan = &site->plan;
+    struct pmap__outfile **file = &site->files[sink->partition];
+    size_t buffer = site->common.run_block * 2;
+    enum pmap_status status = PMAP_OK;
+
+    pmap__file_abandon(*file); /* of a former try */
+    *file = NULL;
+    pmap__stash_clear(&site->stashes[sink->partition]);
+    if (plan->sink == PMAP__SINK_PARTS) {
+        char *path = part_path(plan, sink->partition);
+        status = path ? pmap__file_create(path, buffer, file, &sink->error) : PMAP_ENOMEM;
+        free(path);
+    } else if (plan->sink == PMAP__SINK_SHARED) {
+        status = pmap__shared_file_open(aside, step->total, step->offset, buffer, file, &sink->error);
+    }
+    return status;
+}
+
+static enum pmap_status close_sink(struct sink *sink)
+{
+    struct pmap__outfile *file = sink->site->files[sink->partition];
+
+    if (file)
+        sink->bytes = pmap__file_size(file);
+    if (file)
+        return pmap__file_finish(file, &sink->error);
+    return pmap__stash_end(&sink->site->stashes[sink->partition], &sink->error);
+}
+
+/* ---- Groups ---- */
+
+struct pmap_values {
+    struct pmap__site *site;
+    struct pmap__source *source;
+    const void *record;      /* the next of the partition; NULL: there are no more */
+    char *key;               /* of the group; a copy, for the record may be gone when it is looked at */
+    size_t key_size, key_room;
+    uint64_t *acc;           /* where values are combined: the one value, */
+    bool given;              /* that was asked for */
+    bool first;              /* record is the first of the group, and not given yet */
+    uint64_t n, bytes;       /* values of the group so far */
+    enum pmap_status status;
+    struct pmap_error error;
+};
+
+static bool advance(struct pmap_values *v)
+{
+    v->status = v->source->next(v->source, &v->record, &v->error);
+    if (v->status != PMAP_OK)
+        v->record = NULL;
+    return v->record != NULL;
+}
+
+static bool in_group(const struct pmap_values *v)
+{
+    return v->record && pmap__record_key_size(v->record) == v->key_size &&
+           memcmp(pmap__record_key(v->record), v->key, v->key_size) == 0;
+}
+
+/* Fold all values of the group. */
+static void combine(struct pmap_values *v)
+{
+    const struct pmap__combine *how = &v->site->common.combine;
+
+    memcpy(v->acc, pmap__record_value(v->record), how->size);
+    while (advance(v) && in_group(v))
+        how->fold(v->acc, pmap__record_value(v->record));
+    v->n = 1;
+    v->bytes = how->size;
+    v->given = false;
+}
+
+/* The next group begins with the record; false: no memory. */
+static bool begin_group(struct pmap_values *v)
+{
+    size_t size = pmap__record_key_size(v->record);
+
+    if (size + 1 > v->key_room) {
+        char *key = realloc(v->key, 2 * size + 64);
+        if (key == NULL) {
+            v->status = PMAP_ENOMEM;
+            return false;
+        }
+        v->key = key;
+        v->key_room = 2 * size + 64;
+    }
+    memcpy(v->key, pmap__record_key(v->record), size);
+    v->key_size = size;
+    v->n = v->bytes = 0;
+    v->first = true;
+    if (v->acc)
+        combine(v);
+    return v->status == PMAP_OK;
+}
+
+bool pmap_values_next(struct pmap_values *v, struct pmap_view *value)
+{
+    if (v->acc) {
+        *value = (struct pmap_view){v->acc, v->site->common.combine.size};
+        return !v->given && (v->given = true);
+    }
+    if (!v->first && (v->record == NULL || !advance(v)))
+        return false;
+    if (!v->first && !in_group(v))
+        return false;
+    v->first = false;
+    *value = (struct pmap_view){pmap__record_value(v->record), pmap__record_value_size(v->record)};
+    v->n++;
+    v->bytes += value->size;
+    return true;
+}
+
+/* Pass over what the reduce function has not asked for. */
+static void end_group(struct pmap_values *v)
+{
+    struct pmap_view value;
+
+    while (!v->acc && in_group(v) && pmap_values_next(v, &value))
+        ;
+}
+
+/* ---- A partition ---- */
+
+static void count_group(struct pmap__counts *counts, const struct pmap_values *v)
+{
+    counts->keys++;
+    if (v->n < counts->largest_values || (v->n == counts->largest_values && v->bytes <= counts->largest_bytes))
+        return;
+    counts->largest_values = v->n;
+    counts->largest_bytes = v->bytes;
+    size_t size = v->key_size < sizeof counts->largest_key - 1 ? v->key_size : sizeof counts->largest_key - 1;
+    memcpy(counts->largest_key, v->key, size);
+    counts->largest_key[size] = '\0';
+}
+
+static bool reduce_group(struct pmap_values *v, struct sink *sink, struct pmap_emitter *out)
+{
+    const struct pmap_mapreduce *what = v->site->plan.what;
+    struct pmap_view value, key = {v->key, v->key_size};
+    bool well = true;
+
+    if (what->reduce) {
+        what->reduce(key, v, out);
+        well = !out->failed && !pmap__item_has_failed();
+        end_group(v);
+    } else {
+        while (well && pmap_values_next(v, &value))
+            well = put(sink, &(struct pmap__pair){v->key, value.data, v->key_size, value.size, 0});
+    }
+    return well && v->status == PMAP_OK;
+}
+
+static void reduce_all(struct pmap_values *v, struct sink *sink, struct pmap__counts *counts)
+{
+    struct pmap_emitter out = {.site = v->site, .role = PMAP__EMIT_REDUCE, .put = put_emitted, .sink = sink,
+                               .source.split = sink->partition};
+    unsigned looks = 0;
+    bool more = advance(v);
+
+    while (more) {
+        if (!begin_group(v) || !reduce_group(v, sink, &out))
+            break;
+        count_group(counts, v);
+        more = v->record != NULL;
+        if (more && ++looks % 256 == 0 && pmap__item_cancelled())
+            break;
+    }
+    if (v->status != PMAP_OK && !pmap__item_has_failed())
+        pmap__site_fail_item(v->status, &v->error);
+}
+
+static void add_counts(struct pmap__site *site, const struct sink *sink, const struct pmap__counts *counts)
+{
+    struct pmap__counts *all = &site->counts;
+    uint64_t bytes = site->stores[sink->partition].bytes;
+
+    pthread_mutex_lock(&site->lock);
+    all->keys += counts->keys;
+    all->records_out += sink->records;
+    all->bytes_out += sink->bytes;
+    all->partition_sum += bytes;
+    if (bytes > all->partition_max)
+        all->partition_max = bytes;
+    if (counts->largest_values > all->largest_values ||
+        (counts->largest_values == all->largest_values && counts->largest_bytes > all->largest_bytes)) {
+        all->largest_values = counts->largest_values;
+        all->largest_bytes = counts->largest_bytes;
+        memcpy(all->largest_key, counts->largest_key, sizeof all->largest_key);
+    }
+    pthread_mutex_unlock(&site->lock);
+}
+
+/* How many runs may be read at once: each takes two blocks of memory, of the quarter that a thread's share of the budget is. */
+static size_t fan_in(const struct pmap__site *site)
+{
+    size_t n = (size_t)(site->budget.limit / 4 / site->n_emitters / pmap__sorted_reader_memory(site->common.run_block));
+    return n < FAN_IN_MIN ? FAN_IN_MIN : n;
+}
+
+static void reduce_source(struct pmap__site *site, struct pmap__source *source, struct sink *sink)
+{
+    struct pmap__counts counts = {0};
+    struct pmap_values v = {.site = site, .source = source};
+    size_t size = site->common.combine.size;
+
+    if (size)
+        v.acc = malloc(pmap__padded(size));
+    if (size && v.acc == NULL)
+        pmap__site_fail_item(PMAP_ENOMEM, NULL);
+    else
+        reduce_all(&v, sink, &counts);
+    free(v.acc);
+    free(v.key);
+    if (pmap__item_has_failed())
+        return;
+    enum pmap_status status = close_sink(sink);
+    if (status != PMAP_OK)
+        pmap__site_fail_item(status, &sink->error);
+    else
+        add_counts(site, sink, &counts);
+}
+
+void pmap__reduce_partition(struct pmap__site *site, const struct pmap__step *step, const char *aside, bool again)
+{
+    const struct pmap__plan *plan = &site->plan;
+    struct sink sink = {.site = site, .partition = (size_t)step->partition,
+                        .formatter = {(enum pmap_format)plan->format, plan->what->key, plan->what->value, plan->separator,
+                                      strlen(plan->separator)}};
+    struct pmap__source *source;
+    char about[64];
+
+    snprintf(about, sizeof about, "partition %zu", sink.partition);
+    pmap__item_about(about);
+    enum pmap_status status = open_sink(&sink, step, aside);
+    if (status == PMAP_OK)
+        status = pmap__store_open(&site->stores[sink.partition], again, fan_in(site), &source, &sink.error);
+    if (status != PMAP_OK) {
+        pmap__site_fail_item(status, &sink.error);
+    } else {
+        reduce_source(site, source, &sink);
+        source->close(source);
+    }
+    free(sink.last);
+    pmap__item_about(NULL);
+}

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 the pmap authors */
+#include "mapreduce/site.h"
+
+#include "base/error.h"
+#include "mapreduce/emit.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- Sizes ---- */
+
+static size_t between(uint64_t size, size_t least, size_t most)
+{
+    return size < least ? least : size > most ? most : (size_t)size;
+}
+
+/* How the budget is shared out. An eighth is for the blocks of emitters, a sixteenth for their fronts, an eighth for letters; what is left is for stores.
+ * No block is so large that its tail would not stay in cache, nor so small that its header shows. */
+static void decide_sizes(struct pmap__site *site, uint64_t limit)
+{
+    uint64_t threads = site->n_emitters, partitions = site->plan.partitions;
+    size_t largest = site->common.combine.size ? (size_t)16 << 10 : (size_t)64 << 10;
+
+    site->block = between(limit / 8 / threads / partitions, 1 << 10, largest);
+    site->front = between(limit / 16 / threads, 16 << 10, (size_t)1 << 20);
+    if (site->common.combine.size == 0 || site->common.combine.size > 40)
+        site->front = 0; /* there is none, or entries would be too few */
+    site->common.run_block = between(limit / 512, 4 << 10, (size_t)128 << 10);
+    site->window = between(limit / 8 / site->plan.ranks, 2 * site->block, (size_t)8 << 20);
+}
+
+/* ---- Life ---- */
+
+static void evicted(struct pmap__resident *resident)
+{
+    pmap__site_destroy((struct pmap__site *)resident); /* its first member */
+}
+
+static enum pmap_status make_arrays(struct pmap__site *site)
+{
+    size_t n = (size_t)site->plan.partitions;
+
+    site->stores = calloc(n, sizeof *site->stores);
+    site->stashes = calloc(n, sizeof *site->stashes);
+    site->files = calloc(n, sizeof(struct pmap__outfile *));
+    site->emitters = calloc(site->n_emitters, sizeof *site->emitters);
+    site->under_way = calloc((size_t)site->plan.ranks, sizeof *site->under_way);
+    if (site->stores == NULL || site->stashes == NULL || site->files == NULL || site->emitters == NULL || site->under_way == NULL)
+        return PMAP_ENOMEM;
+    for (size_t p = 0; p < n; p++) {
+        pmap__store_init(&site->stores[p], &site->common);
+        pmap__stash_init(&site->stashes[p], &site->budget, site->scratch, site->common.run_block);
+    }
+    return PMAP_OK;
+}
+
+static void set_combine(struct pmap__site *site)
+{
+    const struct pmap_mapreduce *what = site->plan.what;
+
+    if (what->combine)
+        site->common.combine = (struct pmap__combine){what->value_size ? what->value_size : 8, what->combine};
+}
+
+enum pmap_status pmap__site_create(struct pmap__plan *plan, const struct pmap__place *place, struct pmap__site **made)
+{
+    struct pmap__site *site = calloc(1, sizeof *site);
+
+    if (site == NULL)
+        return PMAP_ENOMEM;
+    site->plan = *plan;
+    *plan = (struct pmap__plan){0};
+    site->resident = (struct pmap__resident){.number = site->plan.number, .arrived = pmap__shuffle_arrived, .evicted = evicted};
+    site->rank = place->rank;
+    site->post = place->post;
+    site->n_emitters = site->plan.threads[place->rank] ? (size_t)site->plan.threads[place->rank] : 1;
+    pthread_mutex_init(&site->lock, NULL); /* glibc's cannot fail */
+    pthread_cond_init(&site->changed, NULL);
+    uint64_t limit = site->plan.memory ? site->plan.memory : pmap__memory_share(place->ranks_here ? place->ranks_here : 1);
+    pmap__budget_init(&site->budget, limit);
+    set_combine(site);
+    decide_sizes(site, limit);
+    site->common.budget = &site->budget;
+    enum pmap_status status = pmap__scratch_create(site->plan.scratch, &site->scratch);
+    site->common.scratch = site->scratch;
+    if (status == PMAP_OK)
+        status = make_arrays(site);
+    if (status != PMAP_OK) {
+        pmap__site_destroy(site);
+        return status;
+    }
+    *made = site;
+    return PMAP_OK;
+}
+
+void pmap__site_destroy(struct pmap__site *site)
+{
+    if (site == NULL)
+        return;
+    size_t partitions = (size_t)site->plan.partitions;
+    for (size_t t = 0; site->emitters && t < site->n_emitters; t++)
+        pmap__emitter_destroy(site->emitters[t]);
+    for (size_t p = 0; site->files && p < partitions; p++)
+        pmap__file_abandon(site->files[p]);
+    for (size_t p = 0; site->under_way && p < partitions; p++) { /* the last array made: so all are there */
+        pmap__store_fini(&site->stores[p]);
+        pmap__stash_fini(&site->stashes[p]);
+    }
+    for (size_t i = 0; site->borders && i + 1 < partitions; i++)
+        free(site->borders[i]);
+    free(site->borders);
+    free(site->border_sizes);
+    free(site->emitters);
+    free(site->files);
+    free(site->stashes);
+    free(site->stores);
+    free(site->under_way);
+    pmap__scratch_destroy(site->scratch);
+    pmap__plan_free(&site->plan);
+    pthread_mutex_destroy(&site->lock);
+    pthread_cond_destroy(&site->changed);
+    free(site);
+}
+
+/* ---- Failures ---- */
+
+void pmap__site_fail_item(enum pmap_status status, const struct pmap_error *error)
+{
+    const char *text = error ? error->text : "";
+
+    if (strncmp(text, "pmap: ", 6) == 0)
+        text += 6;
+    if (text[0] == '\0')
+        text = status == PMAP_ENOMEM ? "no memory" : "the call is over";
+    pmap__item_fail_as(status, 0, text);
+}
+
+void pmap__site_fail(struct pmap__site *site, enum pmap_status status, const struct pmap_error *error)
+{
+    pthread_mutex_lock(&site->lock);
+    if (!atomic_load(&site->failed)) {
+        site->error = *error;
+        site->error.status = status;
+        atomic_store(&site->failed, true);
+    }
+    pthread_cond_broadcast(&site->changed);
+    pthread_mutex_unlock(&site->lock);
+}
+
+bool pmap__site_check(struct pmap__site *site)
+{
+    if (!atomic_load_explicit(&site->failed, memory_order_acquire))
+        return false;
+    pmap__site_fail_item(site->error.status, &site->error);
+    return true;
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 the pmap authors
+ *
+ * The steps of a map-reduce are items of a task: of the call's own struct pmap_mapreduce, so that texts name it. An item is a struct pmap__step and what belongs
+ * to it; a result is an answer. Some steps are for one rank, some for whoever is free:
+ *
+ *   BEGIN     each rank    make a site                      the plan
+ *   SAMPLE    anybody      keys of a piece of the input     as MAP                        -> records with keys
+ *   BORDERS   each rank    the borders of ranges            records with keys
+ *   MAP       anybody      map a split of a file, of an array or of records; or, on its owner, of a dataset
+ *   FLUSH     each rank    bring all on its way to stores                                 -> bytes of output by partition, if they are known
+ *   REDUCE    the owner    reduce a partition
+ *   FETCH     the owner    a block of a stash                                             -> number of the next block, records
+ *   COMMIT    each rank    files come to their names
+ *   COUNTS    each rank                                                                   -> struct pmap__counts
+ *   STOP      each rank    the call has failed: send nothing more, wait until nothing is under way
+ *   KEEP      each rank    free all but the stashes: it is a dataset now
+ *   END       each rank    free the site
+ *
+ * The root makes one step after the other (drive.c); all ranks have done one before it makes the next.
+ */
+#ifndef PMAP_MAPREDUCE_STEPS_H
+#define PMAP_MAPREDUCE_STEPS_H
+
+#include "mapreduce/input.h"
+
+enum pmap__step_kind {
+    PMAP__STEP_BEGIN = 1,
+    PMAP__STEP_SAMPLE,
+    PMAP__STEP_BORDERS,
+    PMAP__STEP_MAP,
+    PMAP__STEP_FLUSH,
+    PMAP__STEP_REDUCE,
+    PMAP__STEP_FETCH,
+    PMAP__STEP_COMMIT,
+    PMAP__STEP_COUNTS,
+    PMAP__STEP_STOP,
+    PMAP__STEP_KEEP,
+    PMAP__STEP_END
+};
+
+/* Where the bytes of a split are. */
+enum pmap__split_kind {
+    PMAP__SPLIT_FILE,    /* in a file of the plan */
+    PMAP__SPLIT_HERE,    /* in the memory of the root, and this is for the root: at address, size bytes */
+    PMAP__SPLIT_BEHIND,  /* behind the step */
+    PMAP__SPLIT_RECORDS, /* likewise, each record with its size in 8 bytes in front of it, and padded to 8 */
+    PMAP__SPLIT_DATASET  /* the partition of a dataset */
+};
+
+struct pmap__step {
+    uint64_t kind;      /* enum pmap__step_kind */
+    uint64_t number;    /* of the call */
+    uint64_t split_kind;
+    struct pmap__split split;
+    uint64_t address;   /* SPLIT_HERE */
+    uint64_t partition; /* REDUCE, FETCH; SPLIT_DATASET: of the dataset */
+    uint64_t block;     /* FETCH */
+    uint64_t dataset;   /* SPLIT_DATASET: its number */
+    uint64_t most;      /* SAMPLE: keys */
+    uint64_t offset, total; /* REDUCE: of its place in the shared file, and bytes of all of that */
+};
+
+#endif

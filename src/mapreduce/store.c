@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 the pmap authors */
+#include "mapreduce/store.h"
+
+#include "base/error.h"
+#include "mapreduce/sort.h"
+
+#include <stdlib.h>
+
+/* ---- Life ---- */
+
+struct pmap__block *pmap__block_create(struct pmap__budget *budget, size_t size)
+{
+    struct pmap__block *block = malloc(sizeof *block + size);
+
+    if (block == NULL)
+        return NULL;
+    *block = (struct pmap__block){.size = size};
+    pmap__budget_take(budget, sizeof *block + size);
+    return block;
+}
+
+void pmap__block_free(struct pmap__budget *budget, struct pmap__block *block)
+{
+    if (block)
+        pmap__budget_give(budget, sizeof *block + block->size);
+    free(block);
+}
+
+void pmap__store_init(struct pmap__store *store, struct pmap__store_common *common)
+{
+    *store = (struct pmap__store){.common = common};
+    pthread_mutex_init(&store->lock, NULL); /* glibc's cannot fail */
+    atomic_init(&store->weight, 0);
+    pmap__table_init(&store->table, &common->combine, common->budget);
+}
+
+/* Free what is in memory. */
+static void empty(struct pmap__store *store)
+{
+    pmap__table_clear(&store->table);
+    while (store->blocks) {
+        struct pmap__block *block = store->blocks;
+        store->blocks = block->next;
+        pmap__block_free(store->common->budget, block);
+    }
+    store->records = store->held = 0;
+    atomic_store_explicit(&store->weight, 0, memory_order_relaxed);
+}
+
+void pmap__store_fini(struct pmap__store *store)
+{
+    empty(store);
+    for (size_t i = 0; i < store->n_runs; i++)
+        pmap__sorted_free(store->common->scratch, &store->runs[i]);
+    free(store->runs);
+    pthread_mutex_destroy(&store->lock);
+}
+
+/* ---- Adding ---- */
+
+enum pmap_status pmap__store_add(struct pmap__store *store, struct pmap__block *block)
+{
+    enum pmap_status status = PMAP_OK;
+
+    pthread_mutex_lock(&store->lock);
+    store->bytes += block->used;
+    if (store->common->combine.size) {
+        if (!pmap__table_add(&store->table, block->bytes, block->used))
+            status = PMAP_ENOMEM;
+    } else {
+        block->next = store->blocks;
+        store->blocks = block;
+        store->records += block->records;
+        store->held += block->size;
+    }
+    atomic_store_explicit(&store->weight, store->held + store->table.held, memory_order_relaxed);
+    pthread_mutex_unlock(&store->lock);
+    return status;
+}
+
+/* ---- In order ---- */
+
+struct gathered {
+    struct pmap__sort_entry *entries;
+    size_t n, size; /* bytes, counted in the budget */
+};
+
+static void gather(const void *record, void *argument)
+{
+    struct gathered *g = argument;
+    g->entries[g->n++] = pmap__sort_entry_of(record);
+}
+
+static void gathered_free(struct pmap__store *store, struct gathered *g)
+{
+    free(g->entries);
+    pmap__budget_give(store->common->budget, g->size);
+}
+
+/* What is in memory, sorted. */
+static enum pmap_status sorted(struct pmap__store *store, struct gathered *g)
+{
+    size_t n = store->records + store->table.n;
+
+    *g = (struct gathered){.size = n * sizeof *g->entries};
+    g->entries = malloc(g->size ? g->size : 1);
+    if (g->entries == NULL)
+        return PMAP_ENOMEM;
+    pmap__budget_take(store->common->budget, g->size);
+    pmap__table_each(&store->table, gather, g);
+    for (const struct pmap__block *block = store->blocks; block; block = block->next)
+        for (size_t at = 0; at < block->used; at += pmap__record_size((const char *)block->bytes + at))
+            gather((const char *)block->bytes + at, g);
+    pmap__sort(g->entries, g->n);
+    return PMAP_OK;
+}
+
+/* ---- Spilling ---- */
+
+static bool make_room_for_run(struct pmap__store *store)
+{
+    if (store->n_runs < store->runs_room)
+        return true;
+    size_t room = store->runs_room ? 2 * store->runs_room : 8;
+    struct pmap__sorted *runs = realloc(store->runs, room * sizeof *runs);
+    if (runs == NULL)
+        return false;
+    store->runs = runs;
+    store->runs_room = room;
+    return true;
+}
+
+static enum pmap_status write_run(struct pmap__store *store, const struct gathered *g, struct pmap__sorted *run,
+                                  struct pmap_error *error)
+{
+    struct pmap__sorted_writer *writer;
+    enum pmap_status status = pmap__sorted_begin(store->common->scratch, store->common->run_block, &writer);
+
+    for (size_t i = 0; i < g->n && status == PMAP_OK; i++)
+        status = pmap__sorted_put(writer, g->entries[i].record, error);
+    if (status == PMAP_OK)
+        return pmap__sorted_end(writer, run, error);
+    pmap__sorted_abandon(writer);
+    return status;
+}
+
+static void count_spill(struct pmap__store_common *common, const struct pmap__sorted *run)
+{
+    atomic_fetch_add_explicit(&common->spills, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&common->spilled, run->size, memory_order_relaxed);
+    atomic_fetch_add_explicit(&common->spilled_disk, run->stored, memory_order_relaxed);
+}
+
+/* Under the lock. */
+static enum pmap_status spill(struct pmap__store *store, struct pmap_error *error)
+{
+    struct gathered g;
+    struct pmap__sorted run;
+
+    if (store->records + store->table.n == 0)
+        return PMAP_OK;
+    if (!make_room_for_run(store) || sorted(store, &g) != PMAP_OK)
+        return PMAP_ENOMEM;
+    enum pmap_status status = write_run(store, &g, &run, error);
+    gathered_free(store, &g);
+    if (status != PMAP_OK)
+        return status;
+    store->runs[store->n_runs++] = run;
+    count_spill(store->common, &run);
+    empty(store);
+    return PMAP_OK;
+}
+
+static struct pmap__store *largest(struct pmap__store stores[], size_t n)
+{
+    struct pmap__store *best = stores;
+    size_t most = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        size_t weight = atomic_load_explicit(&stores[i].weight, memory_order_relaxed);
+        if (weight > most) {
+            most = weight;
+            best = &stores[i];
+        }
+    }
+    return most ? best : NULL;
+}
+
+enum pmap_status pmap__stores_relieve(struct pmap__store stores[], size_t n, struct pmap_error *error)
+{
+    struct pmap__budget *budget = stores[0].common->budget;
+    enum pmap_status status = PMAP_OK;
+
+    for (size_t tries = 0; tries < n && status == PMAP_OK && pmap__budget_over(budget); tries++) {
+        struct pmap__store *store = largest(stores, n);
+        if (store == NULL)
+            break;
+        pthread_mutex_lock(&store->lock); /* others may be in the same one; then it is small when it is our turn, and we go on to the next */
+        status = spill(store, error);
+        pthread_mutex_unlock(&store->lock);
+    }
+    return status;
+}
+
+/* ---- Reading ---- */
+
+/* What is in memory, sorted, as a source. */
+struct memory_source {
+    struct pmap__source source; /* first */
+    struct pmap__store *store;
+    struct gathered g;
+    size_t at;
+    bool keep;
+};
+
+static enum pmap_status memory_next(struct pmap__source *source, const void **record, struct pmap_error *error)
+{
+    struct memory_source *m = (struct memory_source *)source;
+    (void)error;
+    *record = m->at < m->g.n ? m->g.entries[m->at++].record : NULL;
+    return PMAP_OK;
+}
+
+static void memory_close(struct pmap__source *source)
+{
+    struct memory_source *m = (struct memory_source *)source;
+    gathered_free(m->store, &m->g);
+    if (!m->keep)
+        empty(m->store);
+    free(m);
+}
+
+static enum pmap_status open_memory(struct pmap__store *store, bool keep, struct pmap__source **source)
+{
+    struct memory_source *m = calloc(1, sizeof *m);
+
+    if (m == NULL)
+        return PMAP_ENOMEM;
+    m->source = (struct pmap__source){memory_next, memory_close};
+    m->store = store;
+    m->keep = keep;
+    if (sorted(store, &m->g) != PMAP_OK) {
+        free(m);
+        return PMAP_ENOMEM;
+    }
+    *source = &m->source;
+    return PMAP_OK;
+}
+
+static enum pmap_status open_all(struct pmap__store *store, bool keep, struct pmap__source *sources[], size_t *n)
+{
+    enum pmap_status status = PMAP_OK;
+
+    for (size_t i = 0; i < store->n_runs && status == PMAP_OK; i++) {
+        status = pmap__sorted_open(store->common->scratch, &store->runs[i], !keep, &sources[*n]);
+        *n += status == PMAP_OK;
+    }
+    if (status == PMAP_OK)
+        status = open_memory(store, keep, &sources[*n]);
+    *n += status == PMAP_OK;
+    return status;
+}
+
+enum pmap_status pmap__store_open(struct pmap__store *store, bool keep, size_t fan_in, struct pmap__source **source,
+                                  struct pmap_error *error)
+{
+    struct pmap__store_common *common = store->common;
+    uint64_t merged = 0;
+
+    if (store->n_runs == 0)
+        return open_memory(store, keep, source);
+    enum pmap_status status = pmap__sorted_merge_down(common->scratch, store->runs, &store->n_runs, fan_in, common->run_block,
+                                                      &common->combine, &merged, error);
+    atomic_fetch_add_explicit(&common->merged, merged, memory_order_relaxed);
+    if (status != PMAP_OK)
+        return status;
+    size_t n = 0;
+    struct pmap__source **sources = calloc(store->n_runs + 1, sizeof(struct pmap__source *));
+    if (sources == NULL)
+        return PMAP_ENOMEM;
+    status = open_all(store, keep, sources, &n);
+    if (status == PMAP_OK)
+        status = pmap__merge_open(sources, n, source); /* closes them if it fails */
+    else
+        while (n > 0) {
+            n--;
+            sources[n]->close(sources[n]);
+        }
+    free(sources);
+    return status;
+}

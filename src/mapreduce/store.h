@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 the pmap authors
+ *
+ * A store: what a rank has of a partition that it owns. In memory it is a table (table.h) where values are combined, else a list of blocks
+ * of records as map threads filled them; beyond memory, sorted runs in scratch. Any thread adds; when the budget of the rank is exceeded,
+ * whoever notices makes a run of the largest store. When all has been added, one thread reads it in order.
+ */
+#ifndef PMAP_MAPREDUCE_STORE_H
+#define PMAP_MAPREDUCE_STORE_H
+
+#include "mapreduce/table.h"
+
+#include <pthread.h>
+
+/* A list of these; malloc'ed, with the bytes behind. */
+struct pmap__block {
+    struct pmap__block *next;
+    size_t used, size; /* of bytes: records side by side, */
+    size_t records;    /* and how many */
+    uint64_t bytes[];
+};
+
+struct pmap__store {
+    pthread_mutex_t lock;       /* of all of this while pairs are added */
+    struct pmap__table table;
+    struct pmap__block *blocks; /* of the list */
+    size_t records, held;       /* of the list: how many, and bytes */
+    struct pmap__sorted *runs;
+    size_t n_runs, runs_room;
+    atomic_size_t weight;       /* bytes in memory, as of the last addition: for finding the largest without a lock */
+    uint64_t bytes;             /* of all records that were added */
+    struct pmap__store_common *common;
+};
+
+/* What the stores of a rank share. */
+struct pmap__store_common {
+    struct pmap__combine combine; /* size 0: values are not combined */
+    struct pmap__budget *budget;
+    struct pmap__scratch *scratch;
+    size_t run_block;             /* bytes of a block of a run */
+    atomic_uint_fast64_t spills, spilled, spilled_disk, merged;
+};
+
+void pmap__store_init(struct pmap__store *store, struct pmap__store_common *common);
+void pmap__store_fini(struct pmap__store *store);
+
+/* A block with room for size bytes, counted in the budget; NULL if memory is short. Blocks are given to a store, or freed. */
+struct pmap__block *pmap__block_create(struct pmap__budget *budget, size_t size);
+void pmap__block_free(struct pmap__budget *budget, struct pmap__block *block);
+
+/* Add the records of a block. Combined: the block stays the caller's. Else it is the store's from now on. Any thread. PMAP_ENOMEM. */
+enum pmap_status pmap__store_add(struct pmap__store *store, struct pmap__block *block);
+
+/* The budget is exceeded: make runs of the largest of n stores until it is not, or little is left. Any thread. PMAP_ENOMEM, or what scratch said. */
+enum pmap_status pmap__stores_relieve(struct pmap__store stores[], size_t n, struct pmap_error *error);
+
+/* All that has been added, in order, each record once; of keys that are combined there may still be several records, one behind the
+ * other. keep: it can be read again. Memory is counted in the budget until the source is closed. */
+enum pmap_status pmap__store_open(struct pmap__store *store, bool keep, size_t fan_in, struct pmap__source **source,
+                                  struct pmap_error *error);
+
+#endif
