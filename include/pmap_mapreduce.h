@@ -60,8 +60,40 @@ struct pmap_emitter;
 void pmap_emit(struct pmap_emitter *out, const void *key, size_t key_size, const void *value, size_t value_size);
 
 /* The same for a value of a type. */
-void pmap_emit_i64(struct pmap_emitter *out, const void *key, size_t key_size, int64_t value);
 void pmap_emit_f64(struct pmap_emitter *out, const void *key, size_t key_size, double value);
+void pmap_emit_i64(struct pmap_emitter *out, const void *key, size_t key_size, int64_t value);
+
+/* pmap_emit_i64 for a key that lies in the piece that is being mapped, and stays as it is there: where values are combined such pairs wait where
+ * they are, without a call, until there are enough of them to be worked on together. */
+struct pmap_waiting {
+    const char *key;
+    size_t key_size;
+    int64_t value;
+};
+enum { PMAP_WAITING = 64 };
+struct pmap_queue { /* the beginning of every emitter */
+    const char *from; /* keys that begin in these bytes may wait */
+    size_t size;
+    size_t n;         /* that do */
+    struct pmap_waiting waiting[PMAP_WAITING];
+};
+void pmap_emit_waiting(struct pmap_emitter *out);
+
+#ifndef __cplusplus
+static inline void pmap__emit_i64(struct pmap_emitter *out, const void *key, size_t key_size, int64_t value)
+{
+    struct pmap_queue *q = (struct pmap_queue *)out;
+
+    if ((size_t)((const char *)key - q->from) >= q->size || key_size > 16) {
+        pmap_emit_i64(out, key, key_size, value);
+        return;
+    }
+    q->waiting[q->n] = (struct pmap_waiting){(const char *)key, key_size, value};
+    if (++q->n == PMAP_WAITING)
+        pmap_emit_waiting(out);
+}
+#define pmap_emit_i64(out, key, key_size, value) pmap__emit_i64((out), (key), (key_size), (value))
+#endif
 
 /* Integers and doubles as keys whose bytes sort like the numbers (big-endian, sign flipped; NaN last, and there is one; -0 before 0). A key
  * that has not 8 bytes is the number 0. */

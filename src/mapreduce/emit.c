@@ -141,120 +141,11 @@ static void send_on(struct pmap_emitter *out, const void *key, size_t key_size, 
     }
 }
 
-/* ---- The front ---- */
-
-#define FRONT_KEY 16 /* longer keys pass by */
-
-struct pmap__front {
-    uint64_t k[2];
-    uint32_t taken; /* 1 + size of the key; 0: free */
-    uint32_t age;   /* how often it was met, less how often it was in the way */
-    char value[];
-};
-
-static inline uint64_t load8(const void *at)
+static void pass_on(void *owner, const void *key, size_t key_size, const void *value)
 {
-    uint64_t word;
-    memcpy(&word, at, 8);
-    return word;
-}
-
-static inline uint64_t load4(const void *at)
-{
-    uint32_t word;
-    memcpy(&word, at, 4);
-    return word;
-}
-
-/* A key of up to 16 bytes as two words: its bytes, then zeros. (With a size below 3 the upper bytes repeat the others; sizes are compared, too.) */
-static inline void load_key(const unsigned char *key, size_t size, uint64_t k[2])
-{
-    if (size >= 8) {
-        k[0] = load8(key);
-        k[1] = size > 8 ? load8(key + size - 8) >> (8 * (16 - size)) : 0;
-        return;
-    }
-    k[1] = 0;
-    if (size >= 4)
-        k[0] = load4(key) | load4(key + size - 4) >> (8 * (8 - size)) << 32;
-    else
-        k[0] = size ? (uint64_t)key[0] | (uint64_t)key[size / 2] << 8 | (uint64_t)key[size - 1] << 16 : 0;
-}
-
-static inline size_t bucket_of(const struct pmap_emitter *out, const uint64_t k[2], size_t size)
-{
-    uint64_t h = (k[0] ^ (size << 56)) * UINT64_C(0x9e3779b97f4a7c15) ^ k[1] * UINT64_C(0xc2b2ae3d27d4eb4f);
-    h ^= h >> 32;
-    h *= UINT64_C(0xd6e8feb86659fd93);
-    return (size_t)(h >> 32) & out->front_mask;
-}
-
-static inline void fold_into(const struct pmap_emitter *out, struct pmap__front *way, const void *value)
-{
-    if (out->combine == pmap_sum_i64) {
-        uint64_t sum = load8(way->value) + load8(value);
-        memcpy(way->value, &sum, 8);
-    } else {
-        out->combine(way->value, value);
-    }
-}
-
-static void evict(struct pmap_emitter *out, struct pmap__front *way)
-{
-    send_on(out, way->k, way->taken - 1, way->value, out->value_size);
-    way->taken = 0;
-}
-
-/* The key is in neither way. It takes the one that was met less often, if that has been in the way as often as it was met; else it goes on. */
-static void miss(struct pmap_emitter *out, struct pmap__front *a, struct pmap__front *b, const uint64_t k[2], size_t size,
-                 const void *value)
-{
-    struct pmap__front *way = a->taken == 0 || (b->taken && a->age <= b->age) ? a : b;
-
-    if (way->taken && way->age > 0) {
-        way->age--;
-        send_on(out, k, size, value, out->value_size);
-        return;
-    }
-    if (way->taken)
-        evict(out, way);
-    way->k[0] = k[0];
-    way->k[1] = k[1];
-    way->taken = (uint32_t)size + 1;
-    way->age = 0;
-    memcpy(way->value, value, out->value_size);
-}
-
-static inline bool is_key(const struct pmap__front *way, const uint64_t k[2], size_t size)
-{
-    return way->k[0] == k[0] && way->k[1] == k[1] && way->taken == size + 1;
-}
-
-static inline void emit_fast(struct pmap_emitter *out, const void *key, size_t size, const void *value)
-{
-    uint64_t k[2];
-
-    load_key(key, size, k);
-    struct pmap__front *a = (struct pmap__front *)(void *)(out->front + bucket_of(out, k, size) * 2 * out->way);
-    struct pmap__front *b = (struct pmap__front *)(void *)((char *)a + out->way);
-    struct pmap__front *way = is_key(a, k, size) ? a : b;
-
-    if (way == a || is_key(b, k, size)) {
-        fold_into(out, way, value);
-        way->age++;
-        out->counts.combined++;
-        return;
-    }
-    miss(out, a, b, k, size, value);
-}
-
-static void flush_front(struct pmap_emitter *out)
-{
-    for (size_t i = 0; out->front && i < 2 * (out->front_mask + 1) && !out->failed; i++) {
-        struct pmap__front *way = (struct pmap__front *)(void *)(out->front + i * out->way);
-        if (way->taken)
-            evict(out, way);
-    }
+    struct pmap_emitter *out = owner;
+    if (!out->failed)
+        send_on(out, key, key_size, value, out->value_size);
 }
 
 /* ---- Emitting ---- */
@@ -318,12 +209,13 @@ static void take_sample(struct pmap_emitter *out, const struct pmap__pair *pair)
 
 static void take(struct pmap_emitter *out, const struct pmap__pair *pair)
 {
+    if (out->front && pair->key_size <= PMAP__FRONT_KEY) {
+        pmap__front_add(out->front, pair->key, pair->key_size, pair->value);
+        return;
+    }
     out->counts.pairs++;
     out->counts.pair_bytes += pair->key_size + pair->value_size;
-    if (out->front && pair->key_size <= FRONT_KEY)
-        emit_fast(out, pair->key, pair->key_size, pair->value);
-    else
-        send_on(out, pair->key, pair->key_size, pair->value, pair->value_size);
+    send_on(out, pair->key, pair->key_size, pair->value, pair->value_size);
 }
 
 static void emit_any(struct pmap_emitter *out, const struct pmap__pair *pair)
@@ -340,18 +232,21 @@ static void emit_any(struct pmap_emitter *out, const struct pmap__pair *pair)
 
 void pmap_emit(struct pmap_emitter *out, const void *key, size_t key_size, const void *value, size_t value_size)
 {
-    if (out->fast && key_size <= FRONT_KEY && value_size == out->value_size && !out->failed) {
-        out->counts.pairs++;
-        out->counts.pair_bytes += key_size + value_size;
-        emit_fast(out, key, key_size, value);
-        return;
-    }
     emit_any(out, &(struct pmap__pair){key_size ? key : "", value_size ? value : "", key_size, value_size, 0});
 }
 
-void pmap_emit_i64(struct pmap_emitter *out, const void *key, size_t key_size, int64_t value)
+void (pmap_emit_i64)(struct pmap_emitter *out, const void *key, size_t key_size, int64_t value)
 {
-    pmap_emit(out, key, key_size, &value, sizeof value);
+    emit_any(out, &(struct pmap__pair){key_size ? key : "", &value, key_size, sizeof value, 0});
+}
+
+void pmap_emit_waiting(struct pmap_emitter *out)
+{
+    size_t n = out->queue.n;
+
+    out->queue.n = 0;
+    if (!out->failed)
+        pmap__front_add_waiting(out->front, out->queue.waiting, n);
 }
 
 void pmap_emit_f64(struct pmap_emitter *out, const void *key, size_t key_size, double value)
@@ -371,13 +266,28 @@ struct pmap_source_of pmap_emitter_source(const struct pmap_emitter *out)
 
 /* ---- Splits ---- */
 
+void pmap__emitter_piece(struct pmap_emitter *out, struct pmap_view piece, uint64_t offset)
+{
+    out->source.offset = offset;
+    bool may_wait = out->front && out->role == PMAP__EMIT_MAP && out->value_size == 8 && piece.size >= PMAP__FRONT_KEY;
+    out->queue.from = may_wait ? piece.data : "";
+    out->queue.size = may_wait ? piece.size - PMAP__FRONT_KEY + 1 : 0; /* so that 16 bytes can be read from where a key begins */
+}
+
+void pmap__emitter_piece_end(struct pmap_emitter *out)
+{
+    if (out->queue.n)
+        pmap_emit_waiting(out);
+    out->queue.size = 0;
+}
+
 void pmap__emitter_begin(struct pmap_emitter *out, uint64_t split)
 {
     out->failed = false;
     out->tag = split << 36;
     out->source = (struct pmap_source_of){.split = (size_t)split};
     out->role = out->site->plan.staged ? PMAP__EMIT_STAGED : PMAP__EMIT_MAP;
-    out->fast = out->front && out->role == PMAP__EMIT_MAP;
+    out->queue.size = out->queue.n = 0;
 }
 
 static void bring_on(struct pmap_emitter *out, const struct pmap__block *block)
@@ -405,7 +315,8 @@ bool pmap__emitter_end(struct pmap_emitter *out, bool well)
 bool pmap__emitter_flush(struct pmap_emitter *out)
 {
     out->failed = false;
-    flush_front(out);
+    if (out->front)
+        pmap__front_empty(out->front);
     for (size_t p = 0; p < out->site->plan.partitions && !out->failed; p++)
         flush_block(out, p);
     return !out->failed;
@@ -415,20 +326,13 @@ bool pmap__emitter_flush(struct pmap_emitter *out)
 
 static bool make_front(struct pmap_emitter *out)
 {
-    size_t buckets = 1;
+    const struct pmap__site *site = out->site;
 
-    out->way = sizeof(struct pmap__front) + pmap__padded(out->value_size);
-    if (out->site->front == 0)
+    if (site->front == 0)
         return true;
-    while (buckets * 4 * out->way <= out->site->front)
-        buckets *= 2;
-    out->front_mask = buckets - 1;
-    if (posix_memalign((void **)&out->front, 64, buckets * 2 * out->way) != 0) {
-        out->front = NULL;
+    if (pmap__front_create(site->front, &site->common.combine, pass_on, out, &out->front) != PMAP_OK)
         return false;
-    }
-    memset(out->front, 0, buckets * 2 * out->way);
-    pmap__budget_take(&out->site->budget, buckets * 2 * out->way);
+    pmap__budget_take(&out->site->budget, pmap__front_memory(out->front));
     return true;
 }
 
@@ -468,8 +372,8 @@ void pmap__emitter_destroy(struct pmap_emitter *out)
     for (size_t p = 0; out->blocks && p < out->site->plan.partitions; p++)
         pmap__block_free(&out->site->budget, out->blocks[p]);
     if (out->front)
-        pmap__budget_give(&out->site->budget, (out->front_mask + 1) * 2 * out->way);
-    free(out->front);
+        pmap__budget_give(&out->site->budget, pmap__front_memory(out->front));
+    pmap__front_destroy(out->front);
     free(out->blocks);
     free(out->out_bytes);
     free(out);

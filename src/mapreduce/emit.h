@@ -5,8 +5,7 @@
  *
  *   pmap_emit  ->  front  ->  a block for each partition  ->  the store of the partition, here or on another rank (shuffle.c)
  *
- * The front is there where values are combined. It is a table of short keys, small enough to stay in the core's cache: frequent keys are
- * folded there, and only what does not find room goes on. It is no more than a filter, so it need not be right about what is frequent.
+ * The front is there where values are combined: front.h.
  *
  * Where splits may be run again everything is staged: it goes nowhere before the split has ended well.
  *
@@ -15,9 +14,8 @@
 #ifndef PMAP_MAPREDUCE_EMIT_H
 #define PMAP_MAPREDUCE_EMIT_H
 
+#include "mapreduce/front.h"
 #include "mapreduce/site.h"
-
-struct pmap__front;
 
 /* Sampled keys: records with no value, side by side. */
 struct pmap__sample {
@@ -26,9 +24,9 @@ struct pmap__sample {
 };
 
 struct pmap_emitter {
+    struct pmap_queue queue; /* first: see pmap_mapreduce.h */
     struct pmap__site *site;
     enum pmap__emitter_role { PMAP__EMIT_MAP, PMAP__EMIT_STAGED, PMAP__EMIT_SAMPLE, PMAP__EMIT_REDUCE } role;
-    bool fast;               /* MAP, with a front */
     bool failed;             /* nothing more is taken of this item */
     size_t value_size;       /* of combine; 0: any */
     pmap_combine_fn *combine;
@@ -36,8 +34,7 @@ struct pmap_emitter {
     struct pmap_source_of source;
     struct pmap__counts counts;
 
-    char *front;             /* buckets of two ways */
-    size_t front_mask, way;  /* of buckets; bytes of a way */
+    struct pmap__front *front;   /* NULL: there is none */
     struct pmap__block **blocks; /* by partition; NULL: none yet */
     struct pmap__block *staged, *staged_last;
     struct pmap__sample *sample;
@@ -50,6 +47,10 @@ struct pmap_emitter {
 /* The emitter of a thread of this rank, made if need be; NULL: no memory. */
 struct pmap_emitter *pmap__emitter_of(struct pmap__site *site, int thread);
 void pmap__emitter_destroy(struct pmap_emitter *out); /* NULL is fine */
+
+/* What is emitted next comes from this piece, which begins at offset and is there until its end. */
+void pmap__emitter_piece(struct pmap_emitter *out, struct pmap_view piece, uint64_t offset);
+void pmap__emitter_piece_end(struct pmap_emitter *out);
 
 /* A split begins: number, and whether it is staged. It has ended: bring on what was staged, or drop it. False: the item has failed. */
 void pmap__emitter_begin(struct pmap_emitter *out, uint64_t split);

@@ -31,12 +31,13 @@ static void map_each_record(const struct pmap__records *records, struct pmap_vie
 static bool map_piece(struct pmap__site *site, struct pmap_emitter *out, struct pmap_view piece, uint64_t offset,
                       const struct pmap__records *records)
 {
-    out->source.offset = offset;
+    pmap__emitter_piece(out, piece, offset);
     out->counts.bytes_in += piece.size;
     if (site->plan.what->map)
         site->plan.what->map(piece, out);
     else
         map_each_record(records, piece, out, site->plan.what->map_record);
+    pmap__emitter_piece_end(out);
     return !out->failed && !pmap__item_has_failed() && !pmap__item_cancelled();
 }
 

@@ -10,6 +10,10 @@
 
 /* ---- Sizes ---- */
 
+/* A front pays as long as a look into it costs less than a way to a table, which is far beyond the cache that a core has to itself; but all threads have
+ * one. */
+#define FRONT_MAX ((size_t)(getenv("FRONT")?atoi(getenv("FRONT")):8) << 20)
+
 static size_t between(uint64_t size, size_t least, size_t most)
 {
     return size < least ? least : size > most ? most : (size_t)size;
@@ -23,8 +27,8 @@ static void decide_sizes(struct pmap__site *site, uint64_t limit)
     size_t largest = site->common.combine.size ? (size_t)16 << 10 : (size_t)64 << 10;
 
     site->block = between(limit / 8 / threads / partitions, 1 << 10, largest);
-    site->front = between(limit / 16 / threads, 16 << 10, (size_t)1 << 20);
-    if (site->common.combine.size == 0 || site->common.combine.size > 40)
+    site->front = between(limit / 16 / threads, 16 << 10, FRONT_MAX);
+    if (site->common.combine.size == 0 || site->common.combine.size > PMAP__FRONT_VALUE)
         site->front = 0; /* there is none, or entries would be too few */
     site->common.run_block = between(limit / 512, 4 << 10, (size_t)128 << 10);
     site->window = between(limit / 8 / site->plan.ranks, 2 * site->block, (size_t)8 << 20);

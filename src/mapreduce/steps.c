@@ -161,7 +161,11 @@ static void add_emitter(struct pmap__counts *sum, const struct pmap_emitter *out
     sum->bytes_in += out->counts.bytes_in;
     sum->pairs += out->counts.pairs;
     sum->pair_bytes += out->counts.pair_bytes;
-    sum->combined += out->counts.combined;
+    if (out->front) {
+        sum->pairs += out->front->pairs;
+        sum->pair_bytes += out->front->pair_bytes;
+        sum->combined += out->front->folded;
+    }
 }
 
 static void tell_counts(struct doing *d)

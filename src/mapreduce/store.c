@@ -83,6 +83,7 @@ enum pmap_status pmap__store_add(struct pmap__store *store, struct pmap__block *
 
 struct gathered {
     struct pmap__sort_entry *entries;
+    void *exported; /* records of the table itself */
     size_t n, size; /* bytes, counted in the budget */
 };
 
@@ -92,26 +93,36 @@ static void gather(const void *record, void *argument)
     g->entries[g->n++] = pmap__sort_entry_of(record);
 }
 
+static void gather_all(struct gathered *g, const void *records, size_t size)
+{
+    for (const char *at = records, *end = at + size; at < end; at += pmap__record_size(at))
+        gather(at, g);
+}
+
 static void gathered_free(struct pmap__store *store, struct gathered *g)
 {
     free(g->entries);
+    free(g->exported);
     pmap__budget_give(store->common->budget, g->size);
 }
 
 /* What is in memory, sorted. */
 static enum pmap_status sorted(struct pmap__store *store, struct gathered *g)
 {
-    size_t n = store->records + store->table.n;
+    size_t n = store->records + pmap__table_keys(&store->table), exported = pmap__table_export_size(&store->table);
 
-    *g = (struct gathered){.size = n * sizeof *g->entries};
-    g->entries = malloc(g->size ? g->size : 1);
-    if (g->entries == NULL)
-        return PMAP_ENOMEM;
+    *g = (struct gathered){.size = n * sizeof *g->entries + exported};
+    g->entries = malloc(n * sizeof *g->entries + 1);
+    g->exported = malloc(exported + 1);
     pmap__budget_take(store->common->budget, g->size);
+    if (g->entries == NULL || g->exported == NULL) {
+        gathered_free(store, g);
+        return PMAP_ENOMEM;
+    }
+    gather_all(g, g->exported, pmap__table_export(&store->table, g->exported));
     pmap__table_each(&store->table, gather, g);
     for (const struct pmap__block *block = store->blocks; block; block = block->next)
-        for (size_t at = 0; at < block->used; at += pmap__record_size((const char *)block->bytes + at))
-            gather((const char *)block->bytes + at, g);
+        gather_all(g, block->bytes, block->used);
     pmap__sort(g->entries, g->n);
     return PMAP_OK;
 }
@@ -158,7 +169,7 @@ static enum pmap_status spill(struct pmap__store *store, struct pmap_error *erro
     struct gathered g;
     struct pmap__sorted run;
 
-    if (store->records + store->table.n == 0)
+    if (store->records + pmap__table_keys(&store->table) == 0)
         return PMAP_OK;
     if (!make_room_for_run(store) || sorted(store, &g) != PMAP_OK)
         return PMAP_ENOMEM;

@@ -3,15 +3,22 @@
 #include "mapreduce/table.h"
 
 #include <pmap_mapreduce.h>
+#include <stddef.h>
 #include <stdlib.h>
 
 #define BLOCK ((size_t)64 << 10)
 #define OFFSET_BITS 13 /* of a place in a block, in units of 8 bytes */
-#define BATCH 32       /* records whose cache lines are on their way at once */
+#define BATCH 64       /* records whose cache lines are on their way at once */
+#define LINE ((size_t)64)
+#define FIRST 128      /* places of a table that is not empty */
+
+typedef struct pmap__table_place place;
 
 void pmap__table_init(struct pmap__table *table, const struct pmap__combine *combine, struct pmap__budget *budget)
 {
     *table = (struct pmap__table){.combine = *combine, .budget = budget};
+    if (combine->size <= PMAP__SHORT_VALUE)
+        table->each = offsetof(place, value) + pmap__padded(combine->size);
 }
 
 void pmap__table_clear(struct pmap__table *table)
@@ -20,6 +27,7 @@ void pmap__table_clear(struct pmap__table *table)
         free(table->blocks[i].bytes);
     free(table->blocks);
     free(table->slots);
+    free(table->places);
     pmap__budget_give(table->budget, table->held);
     pmap__table_init(table, &table->combine, table->budget);
 }
@@ -30,33 +38,127 @@ static void hold(struct pmap__table *table, size_t size)
     pmap__budget_take(table->budget, size);
 }
 
-static void *record_at(const struct pmap__table *table, uint32_t place)
+/* Where to look first: hashes spread evenly over any capacity. */
+static inline size_t home(uint32_t hash, size_t capacity)
 {
-    place--;
-    return table->blocks[place >> OFFSET_BITS].bytes + ((size_t)(place & ((1u << OFFSET_BITS) - 1)) << 3);
+    return (size_t)(((uint64_t)hash * capacity) >> 32);
 }
 
-/* ---- Room ---- */
-
-static bool grow(struct pmap__table *table)
+static inline size_t next_of(size_t at, size_t capacity)
 {
-    size_t capacity = table->capacity ? 2 * table->capacity : 64, mask = capacity - 1;
+    return at + 1 == capacity ? 0 : at + 1;
+}
+
+static bool is_full(size_t n, size_t capacity)
+{
+    return (n + BATCH) * 8 > capacity * 7;
+}
+
+static size_t larger(size_t capacity)
+{
+    return capacity ? capacity + capacity / 2 : FIRST;
+}
+
+/* ---- In the table ---- */
+
+static inline place *place_at(const struct pmap__table *table, size_t at)
+{
+    return (place *)(void *)(table->places + at * table->each);
+}
+
+static bool grow_places(struct pmap__table *table)
+{
+    struct pmap__table bigger = *table;
+
+    bigger.capacity = larger(table->capacity);
+    size_t size = (bigger.capacity * table->each + LINE - 1) & ~(LINE - 1);
+    bigger.places = aligned_alloc(LINE, size); /* two places of 32 bytes share a cache line, none lies in two */
+    if (bigger.places == NULL)
+        return false;
+    memset(bigger.places, 0, size);
+    for (size_t i = 0; i < table->capacity; i++) {
+        const place *p = place_at(table, i);
+        if (p->size == 0)
+            continue;
+        size_t at = home(p->hash, bigger.capacity);
+        while (place_at(&bigger, at)->size)
+            at = next_of(at, bigger.capacity);
+        memcpy(place_at(&bigger, at), p, table->each);
+    }
+    free(table->places);
+    hold(table, (bigger.capacity - table->capacity) * table->each);
+    table->places = bigger.places;
+    table->capacity = bigger.capacity;
+    return true;
+}
+
+static inline void load_key(const void *record, uint64_t k[2])
+{
+    size_t size = pmap__record_key_size(record);
+    const uint64_t *key = pmap__record_key(record); /* padded with zeros */
+
+    k[0] = size > 0 ? key[0] : 0;
+    k[1] = size > 8 ? key[1] : 0;
+}
+
+static inline void fold(const struct pmap__table *table, void *acc, const void *record)
+{
+    if (table->combine.fold == pmap_sum_i64) { /* the most common one, without a call */
+        uint64_t *sum = acc;
+        *sum += *(const uint64_t *)pmap__record_value(record);
+    } else {
+        table->combine.fold(acc, pmap__record_value(record));
+    }
+}
+
+static inline void add_short(struct pmap__table *table, const void *record)
+{
+    uint32_t hash = (uint32_t)pmap__record_tag(record), size = (uint32_t)pmap__record_key_size(record) + 1;
+    size_t at = home(hash, table->capacity);
+    uint64_t k[2];
+    place *p;
+
+    load_key(record, k);
+    for (; (p = place_at(table, at))->size; at = next_of(at, table->capacity))
+        if (p->k[0] == k[0] && p->k[1] == k[1] && p->size == size) {
+            fold(table, &p->value, record);
+            return;
+        }
+    p->k[0] = k[0];
+    p->k[1] = k[1];
+    p->size = size;
+    p->hash = hash;
+    memcpy(&p->value, pmap__record_value(record), table->combine.size);
+    table->n_places++;
+}
+
+/* ---- Records in blocks ---- */
+
+static void *record_at(const struct pmap__table *table, uint32_t number)
+{
+    number--;
+    return table->blocks[number >> OFFSET_BITS].bytes + ((size_t)(number & ((1u << OFFSET_BITS) - 1)) << 3);
+}
+
+static bool grow_slots(struct pmap__table *table)
+{
+    size_t capacity = larger(table->slots_capacity);
     struct pmap__table_slot *slots = calloc(capacity, sizeof *slots);
 
     if (slots == NULL)
         return false;
-    for (size_t i = 0; i < table->capacity; i++) {
+    for (size_t i = 0; i < table->slots_capacity; i++) {
         if (table->slots[i].place == 0)
             continue;
-        size_t at = table->slots[i].hash & mask;
+        size_t at = home(table->slots[i].hash, capacity);
         while (slots[at].place)
-            at = (at + 1) & mask;
+            at = next_of(at, capacity);
         slots[at] = table->slots[i];
     }
     free(table->slots);
-    hold(table, (capacity - table->capacity) * sizeof *slots);
+    hold(table, (capacity - table->slots_capacity) * sizeof *slots);
     table->slots = slots;
-    table->capacity = capacity;
+    table->slots_capacity = capacity;
     return true;
 }
 
@@ -100,65 +202,64 @@ static uint32_t keep(struct pmap__table *table, const void *record, size_t size)
             return 0;
         last = &table->blocks[table->n_blocks - 1];
     }
-    uint32_t place = (uint32_t)(table->n_blocks - 1) << OFFSET_BITS | (uint32_t)(last->used >> 3);
+    uint32_t number = (uint32_t)(table->n_blocks - 1) << OFFSET_BITS | (uint32_t)(last->used >> 3);
     memcpy(last->bytes + last->used, record, size);
     last->used += size;
-    return place + 1;
+    return number + 1;
 }
-
-/* ---- Adding ---- */
 
 static bool same_key(const void *a, const void *b)
 {
     const uint64_t *x = a, *y = b;
-    return x[0] == y[0] && x[1] == y[1] &&
-           memcmp(pmap__record_key(a), pmap__record_key(b), pmap__record_key_size(a)) == 0;
+    return x[0] == y[0] && x[1] == y[1] && memcmp(pmap__record_key(a), pmap__record_key(b), pmap__record_key_size(a)) == 0;
 }
 
-static void fold(const struct pmap__table *table, void *into, const void *record)
-{
-    void *acc = (char *)into + PMAP__PAIR_HEAD;
-
-    if (table->combine.fold == pmap_sum_i64) { /* the most common one, without a call */
-        uint64_t *sum = acc;
-        *sum += *(const uint64_t *)pmap__record_value(record);
-    } else {
-        table->combine.fold(acc, pmap__record_value(record));
-    }
-}
-
-/* The slot is free, or that of a key with this hash that may be another. */
-static bool add_one(struct pmap__table *table, const void *record)
+static bool add_long(struct pmap__table *table, const void *record)
 {
     uint32_t hash = (uint32_t)pmap__record_tag(record);
-    size_t mask = table->capacity - 1, at = hash & mask;
+    size_t at = home(hash, table->slots_capacity);
 
-    for (; table->slots[at].place; at = (at + 1) & mask) {
+    for (; table->slots[at].place; at = next_of(at, table->slots_capacity)) {
         if (table->slots[at].hash != hash)
             continue;
-        void *there = record_at(table, table->slots[at].place);
+        char *there = record_at(table, table->slots[at].place);
         if (same_key(there, record)) {
-            fold(table, there, record);
+            fold(table, there + PMAP__PAIR_HEAD, record);
             return true;
         }
     }
-    uint32_t place = keep(table, record, pmap__record_size(record));
-    table->slots[at] = (struct pmap__table_slot){hash, place};
-    table->n += place != 0;
-    return place != 0;
+    uint32_t kept = keep(table, record, pmap__record_size(record));
+    table->slots[at] = (struct pmap__table_slot){hash, kept};
+    table->n_slots += kept != 0;
+    return kept != 0;
 }
 
-/* The slots of a batch are on their way; now what they point to. */
-static void fetch_records(const struct pmap__table *table, const void *const batch[], size_t n)
-{
-    size_t mask = table->capacity - 1;
+/* ---- Adding ---- */
 
-    for (size_t i = 0; i < n; i++) {
-        uint32_t hash = (uint32_t)pmap__record_tag(batch[i]);
-        const struct pmap__table_slot *slot = &table->slots[hash & mask];
-        if (slot->place)
-            __builtin_prefetch(record_at(table, slot->place), 1);
-    }
+static inline bool is_short(const struct pmap__table *table, const void *record)
+{
+    return table->each && pmap__record_key_size(record) <= PMAP__SHORT_KEY;
+}
+
+static bool make_room(struct pmap__table *table)
+{
+    while (table->each && is_full(table->n_places, table->capacity))
+        if (!grow_places(table))
+            return false;
+    while (is_full(table->n_slots, table->slots_capacity))
+        if (!grow_slots(table))
+            return false;
+    return true;
+}
+
+/* Where to look for a record first. (Not a function that prefetches itself: gcc takes it for one without an effect, and drops it.) */
+static inline const void *first_look(const struct pmap__table *table, const void *record)
+{
+    uint32_t hash = (uint32_t)pmap__record_tag(record);
+
+    if (is_short(table, record))
+        return place_at(table, home(hash, table->capacity));
+    return &table->slots[home(hash, table->slots_capacity)];
 }
 
 bool pmap__table_add(struct pmap__table *table, const void *records, size_t size)
@@ -169,20 +270,23 @@ bool pmap__table_add(struct pmap__table *table, const void *records, size_t size
         const void *batch[BATCH];
         size_t n = 0;
 
-        if ((table->n + BATCH) * 4 > table->capacity * 3 && !grow(table))
+        if (!make_room(table))
             return false;
-        for (; n < BATCH && at < end; n++) {
-            batch[n] = at;
-            __builtin_prefetch(&table->slots[(uint32_t)pmap__record_tag(at) & (table->capacity - 1)], 0);
-            at += pmap__record_size(at);
+        for (; n < BATCH && at < end; at += pmap__record_size(at)) {
+            __builtin_prefetch(first_look(table, at), 1);
+            batch[n++] = at;
         }
-        fetch_records(table, batch, n);
-        for (size_t i = 0; i < n; i++)
-            if (!add_one(table, batch[i]))
+        for (size_t i = 0; i < n; i++) {
+            if (is_short(table, batch[i]))
+                add_short(table, batch[i]);
+            else if (!add_long(table, batch[i]))
                 return false;
+        }
     }
     return true;
 }
+
+/* ---- Looking ---- */
 
 void pmap__table_each(const struct pmap__table *table, void (*each)(const void *record, void *argument), void *argument)
 {
@@ -191,4 +295,24 @@ void pmap__table_each(const struct pmap__table *table, void (*each)(const void *
         for (size_t at = 0; at < block->used; at += pmap__record_size(block->bytes + at))
             each(block->bytes + at, argument);
     }
+}
+
+size_t pmap__table_export_size(const struct pmap__table *table)
+{
+    return table->n_places * pmap__pair_size(PMAP__SHORT_KEY, table->combine.size);
+}
+
+size_t pmap__table_export(const struct pmap__table *table, void *to)
+{
+    char *at = to;
+
+    for (size_t i = 0; i < table->capacity; i++) {
+        const place *p = place_at(table, i);
+        if (p->size == 0)
+            continue;
+        struct pmap__pair pair = {p->k, &p->value, p->size - 1, table->combine.size, 0};
+        pmap__record_write(at, &pair);
+        at += pmap__pair_size(pair.key_size, pair.value_size);
+    }
+    return (size_t)(at - (char *)to);
 }

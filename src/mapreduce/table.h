@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026 the pmap authors
  *
- * The pairs of a partition where values are combined: a hash table with one record (pair.h) per key, into whose value further
- * values are folded.
+ * The pairs of a partition where values are combined: two hash tables, in which values of a key are folded into one.
  *
- * Records lie in blocks, which never move; a slot has the low 32 bits of a record's hash and the place of the record, so
- * that most slots of other keys are told without a look at their record, and the table can grow without one. Linear probing, three
- * quarters full at most. What misses the cache is fetched ahead for a batch of records.
+ *   Short keys with short values lie in the table itself, as two words and a value: one look into memory for each.
+ *   Others are records (pair.h) in blocks, which never move; a slot of the table has 32 bits of a record's hash and its place, so that most
+ *   slots of other keys are told without a look at their record.
+ *
+ * Both probe linearly and grow by half when they are seven eighths full. What misses the cache is fetched ahead, for a batch of records.
  *
  * A table has no lock. Its memory is counted in a budget.
  */
@@ -17,6 +18,17 @@
 #include "mapreduce/run.h"
 
 #include <stdbool.h>
+
+#define PMAP__SHORT_KEY 16
+#define PMAP__SHORT_VALUE 40
+
+/* A pair in the table. */
+struct pmap__table_place {
+    uint64_t k[2];  /* the key, zeros behind it */
+    uint32_t size;  /* of it, plus 1; 0: the place is free */
+    uint32_t hash;
+    uint64_t value; /* or more of it */
+};
 
 struct pmap__table_slot {
     uint32_t hash;
@@ -29,12 +41,14 @@ struct pmap__table_block {
 };
 
 struct pmap__table {
+    char *places;
+    size_t each;               /* bytes of a place; 0: values are too long for places */
+    size_t n_places, capacity; /* that are taken, and all */
     struct pmap__table_slot *slots;
-    size_t capacity;  /* a power of two; 0: none yet */
-    size_t n;         /* keys */
+    size_t n_slots, slots_capacity;
     struct pmap__table_block *blocks;
-    size_t n_blocks, room; /* of the array of blocks */
-    size_t held;      /* bytes, all told */
+    size_t n_blocks, room;     /* of the array of blocks */
+    size_t held;               /* bytes, all told */
     struct pmap__combine combine;
     struct pmap__budget *budget;
 };
@@ -44,10 +58,19 @@ void pmap__table_init(struct pmap__table *table, const struct pmap__combine *com
 /* Free all that it has; it is empty, and of use, again. */
 void pmap__table_clear(struct pmap__table *table);
 
+static inline size_t pmap__table_keys(const struct pmap__table *table)
+{
+    return table->n_places + table->n_slots;
+}
+
 /* Fold size bytes of records into it; their tags are the hashes of their keys. False if memory is short: some of them are in it. */
 bool pmap__table_add(struct pmap__table *table, const void *records, size_t size);
 
-/* Call each(record, argument) for all records, in no order of use. */
+/* Call each(record, argument) for all records in blocks, in no order of use. */
 void pmap__table_each(const struct pmap__table *table, void (*each)(const void *record, void *argument), void *argument);
+
+/* Write the pairs of the table itself as records, side by side, to where so many bytes are free at most; how many were written. */
+size_t pmap__table_export_size(const struct pmap__table *table);
+size_t pmap__table_export(const struct pmap__table *table, void *to);
 
 #endif

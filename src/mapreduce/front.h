@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 the pmap authors
+ *
+ * The front of an emitter, where values are combined: a table of short keys of one thread. Frequent keys are folded in it; what does not find
+ * room in it passes on. It is a filter, so it need not be right about what is frequent, and it never grows.
+ *
+ * It is larger than the core's nearest caches, for each key that it holds saves a way to the partition's table. So pairs wait in a batch while their places
+ * are fetched. A key is two words, zeros behind its bytes, and compared as such; longer keys pass by.
+ */
+#ifndef PMAP_MAPREDUCE_FRONT_H
+#define PMAP_MAPREDUCE_FRONT_H
+
+#include "mapreduce/run.h"
+
+#include <pmap_mapreduce.h>
+#include <stdbool.h>
+
+#define PMAP__FRONT_KEY 16
+#define PMAP__FRONT_VALUE 40 /* bytes at most */
+#define PMAP__FRONT_BATCH PMAP_WAITING
+
+/* A place; a pair that waits is one, too. */
+struct pmap__front_place {
+    uint64_t k[2];
+    uint32_t size;  /* of the key, plus 1; 0: the place is free */
+    uint32_t age;   /* how often the key was met, less how often it was in the way. Of one that waits: its bucket */
+    uint64_t value; /* or more of it */
+};
+
+struct pmap__front {
+    char *places;       /* buckets of two */
+    size_t mask;        /* buckets - 1 */
+    size_t waiting;     /* in the batch */
+    char *batch;        /* PMAP__FRONT_BATCH places */
+    size_t each;        /* bytes of a place */
+    struct pmap__combine combine;
+    void (*pass)(void *owner, const void *key, size_t key_size, const void *value); /* on */
+    void *owner;
+    uint64_t pairs, pair_bytes, folded; /* that went in; those that were folded into others */
+};
+
+/* size: bytes that it may take, about. PMAP_ENOMEM. */
+enum pmap_status pmap__front_create(size_t size, const struct pmap__combine *combine,
+                                    void (*pass)(void *owner, const void *key, size_t key_size, const void *value), void *owner,
+                                    struct pmap__front **front);
+void pmap__front_destroy(struct pmap__front *front); /* NULL is fine */
+size_t pmap__front_memory(const struct pmap__front *front);
+
+void pmap__front_drain(struct pmap__front *front); /* the batch */
+void pmap__front_empty(struct pmap__front *front); /* pass all on */
+
+/* Fold a pair in, or pass it on; soon. key_size is at most PMAP__FRONT_KEY. */
+void pmap__front_add(struct pmap__front *front, const void *key, size_t key_size, const void *value);
+
+/* The same for a batch at most of pairs of which 16 bytes can be read from where a key begins, and whose values have 8. */
+void pmap__front_add_waiting(struct pmap__front *front, const struct pmap_waiting waiting[], size_t n);
+
+#endif
