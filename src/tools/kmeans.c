@@ -628,7 +628,7 @@ static const struct tool_option options[] = {
     {"start", 0, TOOL_TEXT, &start, "FILE", "the first centres, lines of numbers (K of the points)", 0, 0},
     {"tolerance", 0, TOOL_REAL, &tolerance, "T", "end when no centre moves more than that (1e-6)", 0, DBL_MAX},
     {"iterations", 0, TOOL_COUNT, &iterations, "N", "end after so many iterations (100)", 1, 1e9},
-    {"generate", 0, TOOL_COUNT, &generate, "N", "cluster N random points round K places, no files", 1, 1e14},
+    {"generate", 0, TOOL_COUNT, &generate, "N", "cluster N random points round K places, no files", 1, 1e11},
     {"seed", 0, TOOL_COUNT, &seed, "S", "of the first centres and of --generate (0)", 0, 1e6},
     {0},
 };

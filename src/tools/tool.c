@@ -155,19 +155,21 @@ static size_t list_options(const struct tool_option *rows[ROWS], struct option l
     return n;
 }
 
-static void complain_about(int code, char *const argv[])
+/* About what getopt refused: optopt is a row, or a letter, or 0 for a name that there is not. */
+static void complain_about(int code, char *const argv[], const struct tool_option *const rows[])
 {
-    const char *name = argv[optind - 1];
-    char letter[3] = {'-', (char)optopt, 0};
+    char name[100];
 
-    if (optopt > 0 && optopt < 256) /* one of several letters, perhaps */
-        name = letter;
+    if (optopt >= 256)
+        snprintf(name, sizeof name, "--%s", rows[optopt - 256]->name);
+    else if (optopt > 0)
+        snprintf(name, sizeof name, "-%c", optopt);
+    else
+        snprintf(name, sizeof name, "%s", argv[optind - 1]);
     if (code == ':')
         snprintf(wrong, sizeof wrong, "%s needs a value", name);
-    else if (optopt >= 256)
-        snprintf(wrong, sizeof wrong, "%s takes no value", name);
     else
-        snprintf(wrong, sizeof wrong, "there is no option %s", name);
+        snprintf(wrong, sizeof wrong, optopt >= 256 ? "%s takes no value" : "there is no option %s", name);
 }
 
 /* Sets wrong if something is; the operands are behind optind then as always. */
@@ -182,7 +184,7 @@ static void read_arguments(int argc, char *argv[])
     opterr = 0;
     while (wrong[0] == 0 && (code = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
         if (code == '?' || code == ':') {
-            complain_about(code, argv);
+            complain_about(code, argv, rows);
             return;
         }
         for (row = 0; row < n && code != 256 + (int)row && code != rows[row]->letter; row++)
