@@ -22,9 +22,18 @@ struct search {
 /* A pattern, ready to use: one for each piece, as threads would wait for each other in a regex_t. */
 struct matcher {
     const struct search *search;
-    size_t size;   /* of the pattern */
-    regex_t regex; /* unless it is fixed */
+    size_t size;     /* of the pattern */
+    regex_t regex;   /* unless it is fixed */
+    char *line;      /* a copy of the line, for regexec wants a zero byte behind it, */
+    size_t room;     /* of so many bytes at most */
 };
+
+/* A line may have zero bytes, where the library knows that; else it ends there. */
+#ifdef REG_STARTEND
+enum { SPAN_IS_GIVEN = REG_STARTEND };
+#else
+enum { SPAN_IS_GIVEN = 0 };
+#endif
 
 static bool matcher_init(struct matcher *matcher, const struct search *search)
 {
@@ -44,6 +53,22 @@ static void matcher_fini(struct matcher *matcher)
 {
     if (!matcher->search->fixed)
         regfree(&matcher->regex);
+    free(matcher->line);
+}
+
+static bool copy_line(struct matcher *matcher, const char *line, size_t size)
+{
+    if (size >= matcher->room) {
+        size_t room = 2 * size + 1000;
+        char *copy = realloc(matcher->line, room);
+        if (copy == NULL)
+            return false;
+        matcher->line = copy;
+        matcher->room = room;
+    }
+    memcpy(matcher->line, line, size);
+    matcher->line[size] = 0;
+    return true;
 }
 
 static const char *line_end(const char *at, const char *end)
@@ -52,15 +77,15 @@ static const char *line_end(const char *at, const char *end)
     return newline ? newline : end;
 }
 
-static bool line_matches(struct matcher *matcher, const char *line, const char *end)
+static bool line_matches(struct matcher *matcher, const char *line, size_t size)
 {
-    regmatch_t span[1] = {{0, (regoff_t)(end - line)}}; /* which may have zero bytes: REG_STARTEND */
+    regmatch_t span[1] = {{0, (regoff_t)size}};
 
     if (matcher->search->fixed)
-        return memmem(line, (size_t)(end - line), matcher->search->pattern, matcher->size) != NULL;
-    int code = regexec(&matcher->regex, line, 1, span, REG_STARTEND);
+        return memmem(line, size, matcher->search->pattern, matcher->size) != NULL;
+    int code = copy_line(matcher, line, size) ? regexec(&matcher->regex, matcher->line, 1, span, SPAN_IS_GIVEN) : REG_ESPACE;
     if (code == REG_ESPACE)
-        pmap_fail(code, "no memory to match a line of %zu bytes", (size_t)(end - line));
+        pmap_fail(code, "no memory to match a line of %zu bytes", size);
     return code == 0;
 }
 
@@ -76,7 +101,7 @@ static const char *next_line(struct matcher *matcher, const char *at, const char
     }
     for (const char *next; at < end; at = next) {
         const char *newline = line_end(at, end);
-        if (line_matches(matcher, at, newline) != search->invert)
+        if (line_matches(matcher, at, (size_t)(newline - at)) != search->invert)
             return at;
         next = newline + (newline < end);
     }
