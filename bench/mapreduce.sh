@@ -8,7 +8,7 @@
 #     mapreduce.sh records            sort of 100-byte lines: coreutils' sort, pmap's sort
 #     mapreduce.sh words --lines      no table, but lines as bench.h describes them, for scripts/bench
 #
-# From the environment: BYTES of data (256 MiB), REPETITIONS (5), MPIRUN, and TMPDIR, where the data are and what the programs
+# From the environment: BYTES of data (256 MiB), REPETITIONS (5), MPIRUN, and TMPDIR, where the data are and what programs
 # spill: it needs four times as much room as there are data, and is empty again at the end.
 #
 # The repetitions are interleaved, A B C, A B C, ..., so that a change of the machine's mood meets all. The first program is
