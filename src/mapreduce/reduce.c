@@ -137,6 +137,8 @@ struct pmap_values {
     uint64_t *acc;           /* where values are combined: the one value, */
     bool given;              /* that was asked for */
     bool first;              /* record is the first of the group, and not given yet */
+    bool ended;              /* the group has no more, and record is the next one's; or the call is over */
+    unsigned looks;
     uint64_t n, bytes;       /* values of the group so far */
     enum pmap_status status;
     struct pmap_error error;
@@ -187,9 +189,16 @@ static bool begin_group(struct pmap_values *v)
     v->key_size = size;
     v->n = v->bytes = 0;
     v->first = true;
+    v->ended = false;
     if (v->acc)
         combine(v);
     return v->status == PMAP_OK;
+}
+
+/* A group may be as long as the input: somebody may have ended the call meanwhile. */
+static bool is_over(struct pmap_values *v)
+{
+    return ++v->looks % 1024 == 0 && pmap__item_cancelled();
 }
 
 bool pmap_values_next(struct pmap_values *v, struct pmap_view *value)
@@ -198,9 +207,9 @@ bool pmap_values_next(struct pmap_values *v, struct pmap_view *value)
         *value = (struct pmap_view){v->acc, v->site->common.combine.size};
         return !v->given && (v->given = true);
     }
-    if (!v->first && (v->record == NULL || !advance(v)))
-        return false;
-    if (!v->first && !in_group(v))
+    if (!v->first && !v->ended)
+        v->ended = is_over(v) || v->record == NULL || !advance(v) || !in_group(v);
+    if (v->ended)
         return false;
     v->first = false;
     *value = (struct pmap_view){pmap__record_value(v->record), pmap__record_value_size(v->record)};
@@ -236,17 +245,17 @@ static bool reduce_group(struct pmap_values *v, struct sink *sink, struct pmap_e
 {
     const struct pmap_mapreduce *what = v->site->plan.what;
     struct pmap_view value, key = {v->key, v->key_size};
-    bool well = true;
 
     if (what->reduce) {
         what->reduce(key, v, out);
-        well = !out->failed && !pmap__item_has_failed();
-        end_group(v);
+        if (!out->failed && !pmap__item_has_failed())
+            end_group(v);
     } else {
-        while (well && pmap_values_next(v, &value))
-            well = put(sink, &(struct pmap__pair){v->key, value.data, v->key_size, value.size, 0});
+        while (pmap_values_next(v, &value))
+            if (!put(sink, &(struct pmap__pair){v->key, value.data, v->key_size, value.size, 0}))
+                return false;
     }
-    return well && v->status == PMAP_OK;
+    return !out->failed && !pmap__item_has_failed() && v->status == PMAP_OK;
 }
 
 static void reduce_all(struct pmap_values *v, struct sink *sink, struct pmap__counts *counts)
