@@ -215,11 +215,29 @@ char *random_lines(size_t n, uint64_t seed, size_t *size)
 
 static char directory[PATH_MAX / 2];
 
+static struct known_path {
+    struct known_path *next;
+    char text[];
+} *known_paths;
+
+static const char *keep(const char *text)
+{
+    struct known_path *p = known_paths;
+
+    while (p && strcmp(p->text, text) != 0)
+        p = p->next;
+    if (p == NULL) {
+        p = must(malloc(sizeof *p + strlen(text) + 1));
+        strcpy(p->text, text);
+        p->next = known_paths;
+        known_paths = p;
+    }
+    return p->text;
+}
+
 const char *files_path(const char *format, ...)
 {
-    static char paths[8][PATH_MAX];
-    static size_t next;
-    char *path = paths[next++ % 8];
+    char path[PATH_MAX];
     const char *where = getenv("PMAP_TEST_DIR");
     va_list arguments;
 
@@ -227,17 +245,22 @@ const char *files_path(const char *format, ...)
         snprintf(directory, sizeof directory, "%s/mr-XXXXXX", where ? where : "/tmp");
         must(mkdtemp(directory));
     }
-    int size = snprintf(path, PATH_MAX, "%s/", directory);
+    int size = snprintf(path, sizeof path, "%s/", directory);
     va_start(arguments, format);
-    vsnprintf(path + size, (size_t)(PATH_MAX - size), format, arguments);
+    vsnprintf(path + size, sizeof path - (size_t)size, format, arguments);
     va_end(arguments);
-    return path;
+    return keep(path);
 }
 
 void files_remove(void)
 {
     char command[PATH_MAX];
 
+    while (known_paths) {
+        struct known_path *next = known_paths->next;
+        free(known_paths);
+        known_paths = next;
+    }
     if (directory[0] == '\0')
         return;
     snprintf(command, sizeof command, "rm -rf '%s'", directory);

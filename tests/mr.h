@@ -80,8 +80,7 @@ char *random_lines(size_t n, uint64_t seed, size_t *size);
 
 /* ---- Files ---- */
 
-/* A directory for this program, made when it is first asked for and removed by files_remove. A path in it is in one of a few places that are used
- * in turn. */
+/* A directory for this program, made when it is first asked for. A path in it, there until files_remove, which removes all. */
 const char *files_path(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void files_remove(void);
 

@@ -463,13 +463,12 @@ PMAP_MAPREDUCE(longest_counts, .map_record = count_long_keys_record, .combine = 
 static void keys_are_as_long_as_may_be(void)
 {
     static const struct job jobs[] = {{&longest_mapreduce, long_keys, NULL}, {&longest_counts_mapreduce, count_long_keys, NULL}};
-    struct text t = {.bytes = strdup("b\na\nb\n"), .size = 6};
+    struct text t = {.bytes = strdup("b\na\n"), .size = 4};
 
     t.path = write_file("text", t.bytes, t.size);
     t.lines = lines_of(t.bytes, t.size, &t.n);
     for (size_t k = 0; k < 2; k++) {
         struct pairs expected = expected_of(&jobs[k], &t);
-        check_run(&jobs[k], &t, &expected, (struct pmap_mapreduce_options){.split_size = 2, .partitions = 3}, "much memory");
         check_run(&jobs[k], &t, &expected, (struct pmap_mapreduce_options){.split_size = 2, .partitions = 3, .memory = 1 << 20}, "little memory");
         pairs_free(&expected);
     }
