@@ -31,7 +31,7 @@ static size_t partition_by_function(struct pmap_emitter *out, const void *key, s
     if (p < plan->partitions)
         return p;
     snprintf(text, sizeof text, "the partition function said %zu, but there are %zu partitions", p, (size_t)plan->partitions);
-    fail(out, PMAP_EINVAL, text);
+    fail(out, PMAP_EFAILED, text);
     return 0;
 }
 
@@ -162,7 +162,7 @@ static bool is_acceptable(struct pmap_emitter *out, size_t key_size, size_t valu
         snprintf(text, sizeof text, "a value of %zu bytes was emitted; more than %zu cannot be", value_size, PMAP__VALUE_MAX);
     else
         return true;
-    fail(out, PMAP_EINVAL, text);
+    fail(out, PMAP_EFAILED, text);
     return false;
 }
 

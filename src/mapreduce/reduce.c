@@ -25,7 +25,7 @@ struct sink {
 static bool keeps_order(struct sink *sink, const struct pmap__pair *pair)
 {
     if (sink->records && pmap__key_compare(sink->last, sink->last_size, pair->key, pair->key_size) > 0) {
-        pmap__error_set(&sink->error, PMAP_EINVAL, "the reduce function emitted a key (%.*s) that comes before the one that it emitted "
+        pmap__error_set(&sink->error, PMAP_EFAILED, "the reduce function emitted a key (%.*s) that comes before the one that it emitted "
                         "last: so it cannot be merged into one sequence; use a directory as output, or .order = PMAP_ORDER_RANGES",
                         pair->key_size < 60 ? (int)pair->key_size : 60, (const char *)pair->key);
         return false;
