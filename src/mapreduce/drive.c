@@ -489,7 +489,7 @@ static enum pmap_status map_files(struct drive *d)
     struct pmap_bytes *items = calloc(d->n_splits + 1, sizeof *items), *answers = calloc(d->n_splits + 1, sizeof *answers);
     struct pmap__order_form form = {.call = "pmap_mapreduce", .task = d->rules.task, .args = items, .results = answers, .n = d->n_splits,
                                     .on_error = PMAP_STOP, .retries = d->patient.retries, .retry_delay = d->patient.retry_delay,
-                                    .priority = d->rules.priority};
+                                    .priority = d->rules.priority, .late = true};
     struct pmap__job job;
     enum pmap_status status = steps && items && answers ? PMAP_OK : no_memory(d);
 
@@ -502,7 +502,7 @@ static enum pmap_status map_files(struct drive *d)
         status = no_memory(d);
     else if (status == PMAP_OK) {
         pmap__job_watch(&job);
-        status = pmap__tenant_submit(d->rules.tenant, &job, d->error);
+        status = pmap__tenant_submit(d->rules.tenant, &job, d->error) == PMAP_OK ? PMAP_OK : pmap__terminated(d->error);
         if (status == PMAP_OK) {
             pmap__wait(is_done, &job, PMAP__FOR_EVER);
             status = pmap__job_outcome(&job, d->error);

@@ -71,7 +71,7 @@ static struct flight *flight_create(const struct pmap__flight_rules *rules, cons
         memcpy((char *)flight->item.data + sizeof *step, payload, size);
     struct pmap__order_form form = {.call = "pmap_mapreduce", .task = rules->task, .args = &flight->item, .results = &flight->answer,
                                     .n = 1, .base = index, .on_error = PMAP_STOP, .retries = rules->retries,
-                                    .retry_delay = rules->retry_delay, .priority = rules->priority, .aim = aim, .last = rules->last};
+                                    .retry_delay = rules->retry_delay, .priority = rules->priority, .aim = aim, .late = true, .last = rules->last};
     if (pmap__job_init(&flight->job, &form) != PMAP_OK)
         goto fail;
     pmap__job_watch(&flight->job);
@@ -79,6 +79,11 @@ static struct flight *flight_create(const struct pmap__flight_rules *rules, cons
 fail:
     flight_free(flight);
     return NULL;
+}
+
+enum pmap_status pmap__terminated(struct pmap_error *error)
+{
+    return pmap__error_set(error, PMAP_ECANCELLED, "pmap_mapreduce: cancelled by pmap_terminate");
 }
 
 enum pmap_status pmap__flights_send(struct pmap__flights *flights, const struct pmap__step *step, const void *payload, size_t size, int aim,
@@ -92,7 +97,7 @@ enum pmap_status pmap__flights_send(struct pmap__flights *flights, const struct 
     if (status != PMAP_OK) {
         pmap__job_fini(&flight->job);
         flight_free(flight);
-        return status;
+        return pmap__terminated(error);
     }
     flights->ring[(flights->first + flights->n++) % flights->most] = flight;
     return PMAP_OK;

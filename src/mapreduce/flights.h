@@ -19,6 +19,9 @@ struct pmap__flight_rules {
     bool last;            /* even if the pool is terminated */
 };
 
+/* A step of a call is refused: not for the pool is closed, since the call was there before, but for it is terminated. */
+enum pmap_status pmap__terminated(struct pmap_error *error);
+
 struct pmap__flights;
 
 /* most: how many may be on their way; NULL: no memory. */
