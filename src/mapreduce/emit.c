@@ -22,6 +22,17 @@ static void fail(struct pmap_emitter *out, enum pmap_status status, const char *
     pmap__site_fail_item(status, &error);
 }
 
+/* Pairs of a split that has ended well do not come to stores. Some may have before: so it cannot be run again, and the call is over. The first
+ * reason that is given counts. */
+static void lose(struct pmap_emitter *out, enum pmap_status status, const char *text)
+{
+    struct pmap_error error = {0};
+
+    snprintf(error.text, sizeof error.text, "%s", text);
+    if (out->role == PMAP__EMIT_STAGED)
+        pmap__site_fail(out->site, status, &error);
+}
+
 static size_t partition_by_function(struct pmap_emitter *out, const void *key, size_t key_size)
 {
     const struct pmap__plan *plan = &out->site->plan;
@@ -32,6 +43,7 @@ static size_t partition_by_function(struct pmap_emitter *out, const void *key, s
         return p;
     snprintf(text, sizeof text, "the partition function said %zu, but there are %zu partitions", p, (size_t)plan->partitions);
     fail(out, PMAP_EFAILED, text);
+    lose(out, PMAP_EFAILED, text);
     return 0;
 }
 
@@ -309,6 +321,8 @@ bool pmap__emitter_end(struct pmap_emitter *out, bool well)
         pmap__block_free(&out->site->budget, block);
     }
     out->staged_last = NULL;
+    if (well && out->failed)
+        lose(out, PMAP_ENOMEM, "no memory");
     return !out->failed;
 }
 

@@ -328,6 +328,18 @@ static void reduce_source(struct pmap__site *site, struct pmap__source *source, 
         add_counts(site, sink, &counts);
 }
 
+/* False: the item has failed. Runs may have got lost in a merge then, so a second try would find less. */
+static bool open_store(struct pmap__site *site, size_t partition, bool again, struct pmap__source **source, struct pmap_error *error)
+{
+    enum pmap_status status = pmap__store_open(&site->stores[partition], again, fan_in(site), source, error);
+
+    if (status == PMAP_OK)
+        return true;
+    pmap__site_fail(site, status, error);
+    pmap__site_fail_item(status, error);
+    return false;
+}
+
 void pmap__reduce_partition(struct pmap__site *site, const struct pmap__step *step, const char *aside, bool again)
 {
     const struct pmap__plan *plan = &site->plan;
@@ -339,12 +351,14 @@ void pmap__reduce_partition(struct pmap__site *site, const struct pmap__step *st
 
     snprintf(about, sizeof about, "partition %zu", sink.partition);
     pmap__item_about(about);
+    if (pmap__site_check(site)) {
+        pmap__item_about(NULL);
+        return;
+    }
     enum pmap_status status = open_sink(&sink, step, aside);
-    if (status == PMAP_OK)
-        status = pmap__store_open(&site->stores[sink.partition], again, fan_in(site), &source, &sink.error);
     if (status != PMAP_OK) {
         pmap__site_fail_item(status, &sink.error);
-    } else {
+    } else if (open_store(site, sink.partition, again, &source, &sink.error)) {
         reduce_source(site, source, &sink);
         source->close(source);
     }

@@ -114,8 +114,10 @@ bool pmap__shuffle_block(struct pmap__site *site, size_t partition, struct pmap_
         return send_block(site, owner, partition, block);
     *kept = site->common.combine.size > 0;
     enum pmap_status status = add(site, partition, block, &error);
-    if (status != PMAP_OK)
+    if (status != PMAP_OK) {
+        pmap__site_fail(site, status, &error); /* some of the split is in stores: it cannot be run again */
         pmap__site_fail_item(status, &error);
+    }
     return status == PMAP_OK;
 }
 
