@@ -206,6 +206,10 @@ static void keep(struct doing *d)
         pmap__emitter_destroy(site->emitters[t]);
         site->emitters[t] = NULL;
     }
+    for (size_t p = 0; p < site->plan.partitions; p++) { /* with retries they are still full */
+        pmap__store_fini(&site->stores[p]);
+        pmap__store_init(&site->stores[p], &site->common);
+    }
 }
 
 static void end(struct doing *d)
