@@ -489,7 +489,7 @@ static enum pmap_status map_files(struct drive *d)
     struct pmap_bytes *items = calloc(d->n_splits + 1, sizeof *items), *answers = calloc(d->n_splits + 1, sizeof *answers);
     struct pmap__order_form form = {.call = "pmap_mapreduce", .task = d->rules.task, .args = items, .results = answers, .n = d->n_splits,
                                     .on_error = PMAP_STOP, .retries = d->patient.retries, .retry_delay = d->patient.retry_delay,
-                                    .priority = d->rules.priority, .late = true};
+                                    .priority = d->rules.priority, .seed = d->rules.seed, .late = true};
     struct pmap__job job;
     enum pmap_status status = steps && items && answers ? PMAP_OK : no_memory(d);
 
@@ -942,7 +942,7 @@ enum pmap_status pmap__drive(struct pmap__tenant *tenant, struct pmap_mapreduce 
                              struct pmap_error *error)
 {
     struct drive d = {.o = o, .error = error, .since = pmap__now(),
-                      .rules = {.tenant = tenant, .task = &what->task, .priority = o->priority}};
+                      .rules = {.tenant = tenant, .task = &what->task, .priority = o->priority, .seed = o->seed}};
     struct pmap_dataset *kept = NULL;
 
     d.patient = d.rules;

@@ -16,6 +16,7 @@ struct pmap__flight_rules {
     int retries;
     uint64_t retry_delay; /* ns */
     int priority;
+    uint64_t seed;
     bool last;            /* even if the pool is terminated */
 };
 
