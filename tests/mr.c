@@ -4,6 +4,7 @@
 #include "mr.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -295,7 +296,7 @@ char *read_file(const char *path, size_t *size)
 
 void make_directory(const char *name)
 {
-    if (mkdir(files_path("%s", name), 0777) != 0)
+    if (mkdir(files_path("%s", name), 0777) != 0 && errno != EEXIST)
         must(NULL);
 }
 

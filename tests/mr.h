@@ -86,7 +86,7 @@ void files_remove(void);
 
 const char *write_file(const char *name, const void *bytes, size_t size); /* its path, as of files_path */
 char *read_file(const char *path, size_t *size); /* malloc'ed, with a zero byte behind; NULL if there is none */
-void make_directory(const char *name);
+void make_directory(const char *name); /* unless it is there */
 size_t files_in(const char *path); /* entries of a directory, but . and ..; 0 if it is not there */
 
 #endif

@@ -51,12 +51,13 @@ static void text_free(void)
     free(text.bytes);
     free(text.lines);
     pairs_free(&text.counts);
-    memset(&text, 0, sizeof text);
 }
 
+/* The same for all tests, whichever is the first to need it. */
 static void text_make(void)
 {
-    text_free();
+    if (text.path)
+        return;
     text.bytes = random_lines(test_size(2000, 200), 21, &text.size);
     text.path = write_file("text", text.bytes, text.size);
     text.lines = lines_of(text.bytes, text.size, &text.n);
@@ -81,15 +82,12 @@ static void check_fails(struct pmap_mapreduce *what, struct pmap_mapreduce_optio
     struct pmap_mapreduce_stats untouched = {.splits = 77};
     size_t size;
 
-    if (text.path == NULL)
-        text_make();
+    text_make();
     o.size = sizeof o;
     o.error = &error;
     o.stats = &untouched;
-    if (files_in(files_path("out")) == 0)
-        make_directory("out");
-    if (files_in(files_path("out/parts")) == 0)
-        make_directory("out/parts");
+    make_directory("out");
+    make_directory("out/parts");
     write_file("out/file", "former", 6);
     write_file("out/parts/part-00000", "former part", 11);
     write_file("out/parts/part-00999", "another", 7);
@@ -225,8 +223,7 @@ static void a_failing_dataset_is_still_good(void)
 {
     struct pmap_dataset *dataset = NULL;
 
-    if (text.path == NULL)
-        text_make();
+    text_make();
     CHECK_STATUS(pmap_mapreduce(the_pool, good, PMAP_FILES(text.path), .keep = &dataset), PMAP_OK);
     for (int i = 0; i < 2; i++) {
         check_fails(&failing_pair_mapreduce, (struct pmap_mapreduce_options){.input = PMAP_DATASET(dataset)}, PMAP_EFAILED);
@@ -360,6 +357,8 @@ static void check_retried(struct pmap_mapreduce *what, map_body *map, reduce_bod
 
 static void what_is_run_again_counts_once(void)
 {
+    text_make();
+
     for (int how = 0; how < 4; how++) {
         enum pmap_order order = how / 2 ? PMAP_ORDER_RANGES : PMAP_ORDER_HASH;
         size_t memory = how % 2 ? 1 << 20 : 0;
@@ -397,8 +396,7 @@ static void a_packed_file_that_is_cut_short_is_named(void)
     const char *path = files_path("cut.gz");
     gzFile file = gzopen(path, "wb");
 
-    if (text.path == NULL)
-        text_make();
+    text_make();
     gzwrite(file, text.bytes, (unsigned)text.size);
     gzclose(file);
     char *bytes = read_file(path, &size);
@@ -433,7 +431,7 @@ static void noise(struct pmap_view record, struct pmap_emitter *out)
 {
     uint64_t state = hash_bytes(record.data, record.size), value[512];
 
-    for (size_t i = 0; i < 10; i++) {
+    for (size_t i = 0; i < 2; i++) {
         for (size_t k = 0; k < 512; k++)
             value[k] = next_random(&state);
         pmap_emit(out, &state, sizeof state, value, sizeof value);
@@ -444,6 +442,8 @@ PMAP_MAPREDUCE(noisy_written, .map_record = noise);
 
 static void a_missing_scratch_directory_is_named(void)
 {
+    text_make();
+
     const char *const paths[] = {text.path, NULL};
 
     for (int retries = 0; retries < 2; retries++) {
@@ -479,6 +479,8 @@ static void full(struct pmap_mapreduce *what, struct pmap_mapreduce_options o, r
 
 static void a_full_scratch_is_named(void)
 {
+    text_make();
+
     const char *const paths[] = {text.path, NULL};
     struct pairs got = {0};
 
@@ -500,6 +502,8 @@ static void a_full_scratch_is_named(void)
 
 static void a_full_output_is_named(void)
 {
+    text_make();
+
     const char *const paths[] = {text.path, NULL};
     size_t size;
 
@@ -551,8 +555,7 @@ static bool no_record(void *state, struct pmap_view *record)
 
 static void check_refused(struct pmap_mapreduce *what, struct pmap_mapreduce_options o, const char *word)
 {
-    if (text.path == NULL)
-        text_make();
+    text_make();
     const char *const paths[] = {text.path, NULL};
 
     o.size = sizeof o;
@@ -617,6 +620,8 @@ PMAP_TASK(call_inside, enum pmap_status, int);
 
 static void a_call_in_a_task_is_a_reported_deadlock(void)
 {
+    text_make();
+
     enum pmap_status statuses[10];
     int in[10] = {0};
 
@@ -652,6 +657,8 @@ PMAP_TASK(square, int, int);
 
 static void a_map_and_a_mapreduce_at_the_same_time(void)
 {
+    text_make();
+
     const char *const paths[] = {text.path, NULL};
     struct caller c = {.pool = the_pool, .what = &good_mapreduce};
     int in[100], out[100], wrong = 0;
@@ -676,6 +683,8 @@ static void a_map_and_a_mapreduce_at_the_same_time(void)
 /* Some on one pool, some of which fail. */
 static void several_mapreduces_at_the_same_time(void)
 {
+    text_make();
+
     enum { N = 4 };
     const char *const good_paths[] = {text.path, NULL}, *const bad_paths[] = {poisoned(), NULL};
     struct caller c[N] = {{0}};

@@ -84,8 +84,16 @@ static void text_make(size_t lines)
     text.lines = lines_of(text.bytes, text.size, &text.n);
 }
 
+/* What most tests read, whichever is the first. */
+static void text_usual(void)
+{
+    if (text.path == NULL)
+        text_make(test_size(3000, 300));
+}
+
 static struct pairs expected_of(const struct pmap_mapreduce *what, map_body *map, reduce_body *reduce)
 {
+    text_usual();
     return serial_mapreduce(map, what->combine, what->value_size, reduce, text.lines, text.n);
 }
 
@@ -150,6 +158,7 @@ static void check_file(const char *path, const struct bytes *expected)
 
 static enum pmap_status run(struct pmap_mapreduce *what, struct pmap_mapreduce_options o)
 {
+    text_usual();
     const char *const paths[] = {text.path, NULL};
 
     o.size = sizeof o;
@@ -168,6 +177,7 @@ static void check_one_file(struct pmap_mapreduce *what, map_body *map, reduce_bo
     struct bytes bytes = formatted(&expected, what, format, separator ? separator : "\t");
     const char *path = files_path("out/file");
 
+    make_directory("out");
     for (int how = 0; how < 4; how++) {
         struct pmap_mapreduce_stats stats = {0};
         struct pmap_mapreduce_options o = {.output = path, .format = format, .separator = separator, .split_size = 3000, .stats = &stats,
@@ -185,8 +195,6 @@ static void check_one_file(struct pmap_mapreduce *what, map_body *map, reduce_bo
 
 static void one_file_is_sorted(void)
 {
-    text_make(test_size(3000, 300));
-    make_directory("out");
     check_one_file(&counts_mapreduce, words, NULL, PMAP_FORMAT_TEXT, NULL);
     check_one_file(&sorted_mapreduce, whole_lines, NULL, PMAP_FORMAT_TEXT, NULL);
     check_one_file(&doubled_mapreduce, words, twice, PMAP_FORMAT_TEXT, NULL);
@@ -344,7 +352,7 @@ static void ranges_of_few_keys(void)
     text_make(0);
     check_parts(&counts_mapreduce, words, 7, PMAP_ORDER_RANGES);
     check_one_file(&sorted_mapreduce, whole_lines, NULL, PMAP_FORMAT_TEXT, NULL);
-    text_make(test_size(3000, 300));
+    text.path = NULL;
     check_one_file(&single_mapreduce, one_key, NULL, PMAP_FORMAT_TEXT, NULL);
 }
 
@@ -359,7 +367,7 @@ static void ranges_are_of_similar_size(void)
     /* A seventh of the lines are empty, and no two partitions can share those. */
     CHECK_SAYING(stats.partition_max < 3 * stats.partition_mean, "%llu bytes in the largest, %llu on average",
                  (unsigned long long)stats.partition_max, (unsigned long long)stats.partition_mean);
-    text_make(test_size(3000, 300));
+    text.path = NULL;
 }
 
 static void a_former_larger_output_is_trimmed(void)
@@ -458,6 +466,8 @@ static void deliver_is_called_in_order_by_the_caller(void)
 
 static void deliver_may_stop_the_call(void)
 {
+    text_usual();
+
     const char *const paths[] = {text.path, NULL};
 
     for (int order = PMAP_ORDER_HASH; order <= PMAP_ORDER_RANGES; order++) {
@@ -473,6 +483,8 @@ static void deliver_may_stop_the_call(void)
 /* One sequence is merged from partitions: so keys that go down again have no place in it. */
 static void keys_that_are_not_in_order_are_an_error_of_one_sequence(void)
 {
+    text_usual();
+
     const char *const paths[] = {text.path, NULL};
     struct pairs got = {0};
 
@@ -494,7 +506,7 @@ static void keys_that_are_not_in_order_are_an_error_of_one_sequence(void)
 
 static void counters_are_right(void)
 {
-    struct pairs all = {0}, expected = expected_of(&counts_mapreduce, words, NULL);
+    struct pairs expected = expected_of(&counts_mapreduce, words, NULL), all = {0};
     struct pmap_mapreduce_stats s = {0};
 
     for (size_t i = 0; i < text.n; i++)
@@ -532,6 +544,8 @@ PMAP_MAPREDUCE(popular, .map_record = two_kinds_record, .reduce = twice_reduce);
 
 static void the_largest_key_is_named(void)
 {
+    text_usual();
+
     struct pmap_mapreduce_stats s = {0};
 
     run(&popular_mapreduce, (struct pmap_mapreduce_options){.stats = &s, .split_size = 1000});
@@ -554,6 +568,8 @@ static void check_refused(const char *output)
 
 static void outputs_that_cannot_be_are_named(void)
 {
+    text_usual();
+
     make_directory("there");
     check_refused(files_path("missing/file"));
     check_refused(files_path("there"));
