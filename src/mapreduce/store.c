@@ -44,6 +44,7 @@ static void empty(struct pmap__store *store)
         store->blocks = block->next;
         pmap__block_free(store->common->budget, block);
     }
+    pmap__budget_give(store->common->budget, store->records * sizeof(struct pmap__sort_entry));
     store->records = store->held = 0;
     atomic_store_explicit(&store->weight, 0, memory_order_relaxed);
 }
@@ -73,6 +74,7 @@ enum pmap_status pmap__store_add(struct pmap__store *store, struct pmap__block *
         store->blocks = block;
         store->records += block->records;
         store->held += block->size;
+        pmap__budget_take(store->common->budget, block->records * sizeof(struct pmap__sort_entry)); /* for sorting them: it will take that */
     }
     atomic_store_explicit(&store->weight, store->held + store->table.held, memory_order_relaxed);
     pthread_mutex_unlock(&store->lock);
@@ -111,7 +113,7 @@ static enum pmap_status sorted(struct pmap__store *store, struct gathered *g)
 {
     size_t n = store->records + pmap__table_keys(&store->table), exported = pmap__table_export_size(&store->table);
 
-    *g = (struct gathered){.size = n * sizeof *g->entries + exported};
+    *g = (struct gathered){.size = pmap__table_keys(&store->table) * sizeof *g->entries + exported}; /* of the list they are counted already */
     g->entries = malloc(n * sizeof *g->entries + 1);
     g->exported = malloc(exported + 1);
     pmap__budget_take(store->common->budget, g->size);
