@@ -34,13 +34,15 @@
 #define BATCH ((size_t)256 << 10)    /* of a generator's records, about */
 #define SAMPLES 128                  /* places that are looked at for ranges, */
 #define SAMPLE_SIZE ((size_t)64 << 10) /* so many bytes each, */
+#define SAMPLE_STORES 8192           /* keys of the stores of a rank */
 #define SAMPLE_KEYS 1000             /* and so many keys at most */
 
 struct drive {
     const struct pmap_mapreduce_options *o;
     struct pmap_error *error;
     struct pmap__flight_rules rules, patient; /* for steps that may be run again: with the user's retries */
-    struct pmap__plan plan;
+    struct pmap__plan plan;     /* of the site that the next step is for */
+    struct pmap__plan next;     /* number 0: there is none; or it has the other's place, and the other is done */
     struct pmap__split *splits; /* of files */
     size_t n_splits;
     uint64_t *out_bytes;        /* by partition, if the sink is shared */
@@ -73,11 +75,22 @@ static char *copy_of(const char *text)
     return text ? strdup(text) : NULL;
 }
 
-/* One sequence, of which every record's size is known as soon as it is emitted. */
-static bool can_share(const struct drive *d)
+static bool is_sequence(const struct pmap_mapreduce_options *o)
 {
-    const struct pmap_mapreduce *what = d->plan.what;
-    return d->o->output && !is_directory(d->o->output) && d->o->order == PMAP_ORDER_RANGES && !what->combine && !what->reduce;
+    return o->deliver || (o->output && !is_directory(o->output));
+}
+
+/* A pair that is emitted is a record of output. */
+static bool is_plain(const struct pmap_mapreduce *what)
+{
+    return !what->combine && !what->reduce && !what->partition;
+}
+
+/* A plain sequence is made by ranges at once, if the input can be sampled. */
+static bool wants_ranges(const struct drive *d)
+{
+    const struct pmap_mapreduce_options *o = d->o;
+    return o->order == PMAP_ORDER_RANGES || (is_sequence(o) && is_plain(d->plan.what) && o->input.kind != PMAP_INPUT_GENERATOR);
 }
 
 static void choose_sink(struct drive *d)
@@ -86,11 +99,38 @@ static void choose_sink(struct drive *d)
 
     if (o->output && is_directory(o->output))
         d->plan.sink = PMAP__SINK_PARTS;
-    else if (can_share(d))
+    else if (o->output && d->plan.ranges && is_plain(d->plan.what))
         d->plan.sink = PMAP__SINK_SHARED;
     else if (o->output || o->deliver || o->keep)
         d->plan.sink = PMAP__SINK_STASH;
-    d->plan.merged = d->plan.sink == PMAP__SINK_STASH && !o->keep && o->order == PMAP_ORDER_HASH;
+    if (is_sequence(o) && !d->plan.ranges)
+        d->plan.sink = PMAP__SINK_NEXT;
+}
+
+/* The plan of the site that makes a sequence of what another has reduced: the same functions, but none of them is called. */
+static enum pmap_status make_next(struct drive *d)
+{
+    struct pmap__plan *p = &d->next;
+
+    *p = d->plan;
+    p->number = new_number();
+    p->plain = p->ranges = 1;
+    p->before = d->plan.number;
+    p->sink = d->o->output ? PMAP__SINK_SHARED : PMAP__SINK_STASH;
+    d->plan.next = p->number;
+    p->files = (struct pmap__files){NULL, 0};
+    p->arg = NULL;
+    p->arg_size = 0;
+    p->output = NULL;
+    p->scratch = copy_of(d->plan.scratch);
+    p->separator = copy_of(d->plan.separator);
+    p->threads = calloc((size_t)p->ranks, sizeof *p->threads);
+    p->owners = calloc((size_t)p->ranks, sizeof *p->owners);
+    if (p->threads == NULL || p->owners == NULL || p->separator == NULL || (d->plan.scratch && p->scratch == NULL))
+        return no_memory(d);
+    memcpy(p->threads, d->plan.threads, (size_t)p->ranks * sizeof *p->threads);
+    memcpy(p->owners, d->plan.owners, (size_t)p->ranks * sizeof *p->owners);
+    return PMAP_OK;
 }
 
 static bool list_ranks(struct drive *d, const struct pmap__root *root)
@@ -124,7 +164,7 @@ static enum pmap_status make_plan(struct drive *d, struct pmap_mapreduce *what, 
     p->record_size = o->input.kind == PMAP_INPUT_RECORDS ? o->input.record_size : o->record_size;
     p->record_max = o->record_max ? o->record_max : RECORD_MAX;
     p->staged = o->retries > 0;
-    p->ranges = o->order == PMAP_ORDER_RANGES;
+    p->ranges = wants_ranges(d);
     p->format = (uint64_t)o->format;
     p->scratch = copy_of(o->scratch);
     p->separator = copy_of(o->separator ? o->separator : "\t");
@@ -138,7 +178,7 @@ static enum pmap_status make_plan(struct drive *d, struct pmap_mapreduce *what, 
         return no_memory(d);
     if (o->arg_size)
         memcpy(p->arg, o->arg, o->arg_size);
-    return PMAP_OK;
+    return p->sink == PMAP__SINK_NEXT ? make_next(d) : PMAP_OK;
 }
 
 /* Small input is cut so that every thread gets some. */
@@ -187,6 +227,18 @@ static enum pmap_status begin(struct drive *d)
     return status;
 }
 
+static void tidy_up_site(struct drive *d, uint64_t number, bool failed)
+{
+    uint64_t current = d->plan.number;
+
+    d->plan.number = number;
+    if (d->begun && failed)
+        all_ranks(d, PMAP__STEP_STOP, NULL, 0, NULL);
+    if (d->begun)
+        all_ranks(d, PMAP__STEP_END, NULL, 0, NULL);
+    d->plan.number = current;
+}
+
 /* Whatever happens: after this nothing of the call is on any rank. */
 static void tidy_up(struct drive *d, bool failed)
 {
@@ -194,16 +246,15 @@ static void tidy_up(struct drive *d, bool failed)
 
     d->error = &ignored;
     d->rules.last = true;
-    if (d->begun && failed)
-        all_ranks(d, PMAP__STEP_STOP, NULL, 0, NULL);
-    if (d->begun)
-        all_ranks(d, PMAP__STEP_END, NULL, 0, NULL);
+    if (d->next.number)
+        tidy_up_site(d, d->next.number, failed);
+    tidy_up_site(d, d->plan.number, failed);
 }
 
 static void lap(struct drive *d, double *seconds)
 {
     uint64_t now = pmap__now();
-    *seconds = (double)(now - d->since) / 1e9;
+    *seconds += (double)(now - d->since) / 1e9;
     d->since = now;
 }
 
@@ -458,20 +509,45 @@ static size_t window(const struct drive *d)
     return 4 * (size_t)pmap__root_threads(d->rules.tenant->root) + 4;
 }
 
+static enum pmap_status set_borders(struct drive *d, const struct keys *keys)
+{
+    size_t size;
+    char *borders = choose_borders(keys, (size_t)d->plan.partitions, &size);
+    enum pmap_status status = borders ? all_ranks(d, PMAP__STEP_BORDERS, borders, size, NULL) : no_memory(d);
+
+    free(borders);
+    return status;
+}
+
 static enum pmap_status find_borders(struct drive *d)
 {
     struct keys keys = {NULL, 0, 0};
     struct feed feed;
-    size_t size;
 
     sample_feed_init(&feed, d);
     enum pmap_status status = run_feed(d, &feed, PMAP__STEP_SAMPLE, window(d), add_keys, &keys);
-    if (status == PMAP_OK) {
-        char *borders = choose_borders(&keys, (size_t)d->plan.partitions, &size);
-        status = borders ? all_ranks(d, PMAP__STEP_BORDERS, borders, size, NULL) : no_memory(d);
-        free(borders);
-    }
+    if (status == PMAP_OK)
+        status = set_borders(d, &keys);
     free(keys.bytes);
+    return status;
+}
+
+/* The keys that are in the stores now. */
+static enum pmap_status sample_stores(struct drive *d, struct keys *keys)
+{
+    struct pmap__step step = {.kind = PMAP__STEP_SAMPLE, .number = d->plan.number, .split_kind = PMAP__SPLIT_STORES, .most = SAMPLE_STORES};
+    size_t n = (size_t)d->plan.n_owners;
+    struct pmap_bytes *answers = calloc(n, sizeof *answers);
+
+    if (answers == NULL)
+        return no_memory(d);
+    enum pmap_status status = pmap__flights_all(&d->rules, &step, NULL, 0, d->plan.owners, n, answers, d->error);
+    for (size_t i = 0; i < n; i++) {
+        if (status == PMAP_OK && !add_keys(keys, answers[i]))
+            status = no_memory(d);
+        free(answers[i].data);
+    }
+    free(answers);
     return status;
 }
 
@@ -547,7 +623,8 @@ static enum pmap_status flush(struct drive *d)
 {
     struct pmap_bytes *answers = calloc((size_t)d->plan.n_owners, sizeof *answers);
 
-    d->out_bytes = calloc((size_t)d->plan.partitions, sizeof *d->out_bytes);
+    if (d->out_bytes == NULL)
+        d->out_bytes = calloc((size_t)d->plan.partitions, sizeof *d->out_bytes);
     if (answers == NULL || d->out_bytes == NULL) {
         free(answers);
         return no_memory(d);
@@ -689,7 +766,7 @@ static enum pmap_status put_all(struct exit *e, struct pmap__source *source)
 static enum pmap_status put_in_turn(struct exit *e)
 {
     enum pmap_status status = PMAP_OK;
-    struct pmap__source *source;
+    struct pmap__source *source = NULL;
 
     for (size_t p = 0; p < e->d->plan.partitions && status == PMAP_OK; p++) {
         status = fetch(e->d, p, &source);
@@ -697,28 +774,6 @@ static enum pmap_status put_in_turn(struct exit *e)
             status = put_all(e, source);
     }
     return status;
-}
-
-static enum pmap_status put_merged(struct exit *e)
-{
-    size_t n = 0, partitions = (size_t)e->d->plan.partitions;
-    struct pmap__source **sources = calloc(partitions, sizeof(struct pmap__source *)), *merged = NULL;
-    enum pmap_status status = sources ? PMAP_OK : no_memory(e->d);
-
-    while (status == PMAP_OK && n < partitions) {
-        status = fetch(e->d, n, &sources[n]);
-        n += status == PMAP_OK;
-    }
-    if (status == PMAP_OK) {
-        status = pmap__merge_open(sources, n, &merged) == PMAP_OK ? PMAP_OK : no_memory(e->d);
-    } else {
-        while (n > 0) {
-            n--;
-            sources[n]->close(sources[n]);
-        }
-    }
-    free(sources);
-    return status == PMAP_OK ? put_all(e, merged) : status;
 }
 
 static enum pmap_status put_sequence(struct drive *d)
@@ -730,7 +785,7 @@ static enum pmap_status put_sequence(struct drive *d)
     if (o->output)
         status = pmap__file_create(o->output, 1 << 20, &e.file, d->error);
     if (status == PMAP_OK)
-        status = d->plan.merged ? put_merged(&e) : put_in_turn(&e);
+        status = put_in_turn(&e);
     if (status == PMAP_OK && e.file)
         status = pmap__file_finish(e.file, d->error);
     if (status != PMAP_OK) {
@@ -787,11 +842,43 @@ static enum pmap_status to_stash(struct drive *d)
     return status;
 }
 
+static enum pmap_status count(struct drive *d);
+static enum pmap_status output(struct drive *d);
+
+/* Reduce into the next site, which takes this one's place. */
+static enum pmap_status to_next(struct drive *d)
+{
+    struct keys keys = {NULL, 0, 0};
+    struct pmap__plan first = d->plan;
+    enum pmap_status status = sample_stores(d, &keys);
+
+    if (status == PMAP_OK) {
+        d->plan = d->next;
+        status = begin(d);
+        if (status == PMAP_OK)
+            status = set_borders(d, &keys);
+        d->next = d->plan;
+        d->plan = first;
+    }
+    free(keys.bytes);
+    if (status == PMAP_OK)
+        status = reduce(d, NULL);
+    if (status == PMAP_OK)
+        status = count(d);
+    lap(d, &d->stats.reduce_seconds);
+    d->plan = d->next;
+    d->next = first;
+    if (status == PMAP_OK)
+        status = flush(d);
+    return status == PMAP_OK ? output(d) : status;
+}
+
 static enum pmap_status output(struct drive *d)
 {
     switch ((enum pmap__sink)d->plan.sink) {
     case PMAP__SINK_PARTS: return to_parts(d);
     case PMAP__SINK_SHARED: return to_shared(d);
+    case PMAP__SINK_NEXT: return to_next(d);
     case PMAP__SINK_STASH:
     case PMAP__SINK_NONE: break;
     }
@@ -800,26 +887,30 @@ static enum pmap_status output(struct drive *d)
 
 /* ---- Counters ---- */
 
-static void add_counts(struct pmap_mapreduce_stats *s, const struct pmap__counts *c, uint64_t *partitions)
+static void add_work(struct pmap_mapreduce_stats *s, const struct pmap__counts *c)
 {
-    s->bytes_in += c->bytes_in;
-    s->pairs += c->pairs;
-    s->pair_bytes += c->pair_bytes;
-    s->combined += c->combined;
     s->shuffled_bytes += c->shuffled;
     s->spills += c->spills;
     s->spilled_bytes += c->spilled;
     s->spilled_disk += c->spilled_disk;
     s->merges += c->merges;
-    s->keys += c->keys;
     s->records_out += c->records_out;
-    *partitions += c->partition_sum;
-    if (c->partition_max > s->partition_max)
-        s->partition_max = c->partition_max;
     if (c->memory_peak > s->memory_peak) {
         s->memory_peak = c->memory_peak;
         s->memory_limit = c->memory_limit;
     }
+}
+
+/* Of a site that only puts in order what another has made this would count everything twice. */
+static void add_pairs(struct pmap_mapreduce_stats *s, const struct pmap__counts *c)
+{
+    s->bytes_in += c->bytes_in;
+    s->pairs += c->pairs;
+    s->pair_bytes += c->pair_bytes;
+    s->combined += c->combined;
+    s->keys += c->keys;
+    if (c->partition_max > s->partition_max)
+        s->partition_max = c->partition_max;
     if (c->largest_values > s->largest_values || (c->largest_values == s->largest_values && c->largest_bytes > s->largest_bytes)) {
         s->largest_values = c->largest_values;
         s->largest_bytes = c->largest_bytes;
@@ -840,7 +931,10 @@ static enum pmap_status count(struct drive *d)
     for (size_t i = 0; i < n; i++) {
         if (status == PMAP_OK && answers[i].size == sizeof c) {
             memcpy(&c, answers[i].data, sizeof c);
-            add_counts(&d->stats, &c, &sum);
+            add_work(&d->stats, &c);
+            if (!d->plan.plain)
+                add_pairs(&d->stats, &c);
+            sum += c.partition_sum;
             bytes_out += c.bytes_out;
         }
         free(answers[i].data);
@@ -848,7 +942,8 @@ static enum pmap_status count(struct drive *d)
     free(answers);
     if (d->stats.bytes_out == 0) /* the file on the root knows better */
         d->stats.bytes_out = bytes_out;
-    d->stats.partition_mean = sum / d->plan.partitions;
+    if (!d->plan.plain)
+        d->stats.partition_mean = sum / d->plan.partitions;
     return status;
 }
 
@@ -965,6 +1060,7 @@ enum pmap_status pmap__drive(struct pmap__tenant *tenant, struct pmap_mapreduce 
     if (kept)
         *o->keep = kept;
     pmap__plan_free(&d.plan);
+    pmap__plan_free(&d.next);
     free(d.splits);
     free(d.out_bytes);
     pmap__tenant_release(tenant);

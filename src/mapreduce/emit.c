@@ -47,14 +47,26 @@ static size_t partition_by_function(struct pmap_emitter *out, const void *key, s
     return 0;
 }
 
+static uint64_t prefix_of(const void *key, size_t key_size)
+{
+    uint64_t prefix = 0;
+
+    for (size_t i = 0; i < 8; i++)
+        prefix = prefix << 8 | (i < key_size ? ((const unsigned char *)key)[i] : 0);
+    return prefix;
+}
+
 /* How many borders are not above the key. */
 static size_t partition_by_range(const struct pmap__site *site, const void *key, size_t key_size)
 {
     size_t low = 0, high = (size_t)site->plan.partitions - 1;
+    uint64_t prefix = prefix_of(key, key_size);
 
     while (low < high) {
         size_t mid = low + (high - low) / 2;
-        if (pmap__key_compare(site->borders[mid], site->border_sizes[mid], key, key_size) <= 0)
+        uint64_t border = site->border_prefixes[mid];
+        if (border < prefix ||
+            (border == prefix && pmap__key_compare(site->borders[mid], site->border_sizes[mid], key, key_size) <= 0))
             low = mid + 1;
         else
             high = mid;
@@ -74,7 +86,7 @@ static size_t partition_of(struct pmap_emitter *out, const void *key, size_t key
 
     if (plan->ranges)
         return partition_by_range(out->site, key, key_size);
-    if (plan->what->partition)
+    if (plan->what->partition && !plan->plain)
         return partition_by_function(out, key, key_size);
     return (size_t)(((hash >> 32) * plan->partitions) >> 32);
 }
@@ -116,11 +128,11 @@ static void *reserve(struct pmap_emitter *out, size_t partition, size_t size)
             return NULL;
         block = out->blocks[partition];
         if (block && block->size < size) {
-            pmap__block_free(&out->site->budget, block);
+            pmap__block_free(out->site->budget, block);
             block = NULL;
         }
         if (block == NULL)
-            block = pmap__block_create(&out->site->budget, size > out->site->block ? size : out->site->block);
+            block = pmap__block_create(out->site->budget, size > out->site->block ? size : out->site->block);
         out->blocks[partition] = block;
         if (block == NULL)
             no_memory(out);
@@ -145,12 +157,9 @@ static void send_on(struct pmap_emitter *out, const void *key, size_t key_size, 
     if (at == NULL)
         return;
     pmap__record_write(at, &pair);
-    if (out->out_bytes) {
-        const struct pmap__formatter f = {(enum pmap_format)plan->format, plan->what->key, plan->what->value, plan->separator,
-                                          strlen(plan->separator)};
-        out->out_bytes[partition] += pmap__format_size(&f, (struct pmap_view){key, key_size},
+    if (out->out_bytes)
+        out->out_bytes[partition] += pmap__format_size(&out->site->formatter, (struct pmap_view){key, key_size},
                                                        (struct pmap_view){value, value_size});
-    }
 }
 
 static void pass_on(void *owner, const void *key, size_t key_size, const void *value)
@@ -159,6 +168,8 @@ static void pass_on(void *owner, const void *key, size_t key_size, const void *v
     if (!out->failed)
         send_on(out, key, key_size, value, out->value_size);
 }
+
+#define SAMPLED 256 /* bytes of a key: any bytes will do as a border */
 
 /* ---- Emitting ---- */
 
@@ -184,7 +195,7 @@ static void stage(struct pmap_emitter *out, const struct pmap__pair *pair)
     struct pmap__block *block = out->staged_last;
 
     if (block == NULL || size > block->size - block->used) {
-        block = pmap__block_create(&out->site->budget, size > out->site->block ? size : out->site->block);
+        block = pmap__block_create(out->site->budget, size > out->site->block ? size : out->site->block);
         if (block == NULL) {
             no_memory(out);
             return;
@@ -196,27 +207,25 @@ static void stage(struct pmap_emitter *out, const struct pmap__pair *pair)
     block->used += size;
 }
 
-static void take_sample(struct pmap_emitter *out, const struct pmap__pair *pair)
+bool pmap__sample_add(struct pmap__sample *s, const void *bytes, size_t bytes_size)
 {
-    struct pmap__sample *s = out->sample;
-    struct pmap__pair key = {.key = pair->key, .key_size = pair->key_size < 256 ? pair->key_size : 256, .tag = 0};
+    struct pmap__pair key = {.key = bytes, .key_size = bytes_size < SAMPLED ? bytes_size : SAMPLED};
     size_t size = pmap__pair_size(key.key_size, 0);
 
     if (s->n >= s->most)
-        return;
+        return true;
     if (size > s->size - s->used) {
         size_t more = 2 * s->size + 16384;
-        char *bytes = realloc(s->bytes, more);
-        if (bytes == NULL) {
-            no_memory(out);
-            return;
-        }
-        s->bytes = bytes;
+        char *grown = realloc(s->bytes, more);
+        if (grown == NULL)
+            return false;
+        s->bytes = grown;
         s->size = more;
     }
     pmap__record_write(s->bytes + s->used, &key);
     s->used += size;
     s->n++;
+    return true;
 }
 
 static void take(struct pmap_emitter *out, const struct pmap__pair *pair)
@@ -237,9 +246,18 @@ static void emit_any(struct pmap_emitter *out, const struct pmap__pair *pair)
     switch (out->role) {
     case PMAP__EMIT_MAP: take(out, pair); break;
     case PMAP__EMIT_STAGED: stage(out, pair); break;
-    case PMAP__EMIT_SAMPLE: take_sample(out, pair); break;
+    case PMAP__EMIT_SAMPLE:
+        if (!pmap__sample_add(out->sample, pair->key, pair->key_size))
+            no_memory(out);
+        break;
     case PMAP__EMIT_REDUCE: out->failed = !out->put(out, pair); break;
     }
+}
+
+bool pmap__emitter_take(struct pmap_emitter *out, const struct pmap__pair *pair)
+{
+    emit_any(out, pair);
+    return !out->failed;
 }
 
 void pmap_emit(struct pmap_emitter *out, const void *key, size_t key_size, const void *value, size_t value_size)
@@ -318,7 +336,7 @@ bool pmap__emitter_end(struct pmap_emitter *out, bool well)
         out->staged = block->next;
         if (well)
             bring_on(out, block);
-        pmap__block_free(&out->site->budget, block);
+        pmap__block_free(out->site->budget, block);
     }
     out->staged_last = NULL;
     if (well && out->failed)
@@ -346,7 +364,7 @@ static bool make_front(struct pmap_emitter *out)
         return true;
     if (pmap__front_create(site->front, &site->common.combine, pass_on, out, &out->front) != PMAP_OK)
         return false;
-    pmap__budget_take(&out->site->budget, pmap__front_memory(out->front));
+    pmap__budget_take(out->site->budget, pmap__front_memory(out->front));
     return true;
 }
 
@@ -384,9 +402,9 @@ void pmap__emitter_destroy(struct pmap_emitter *out)
         return;
     pmap__emitter_end(out, false);
     for (size_t p = 0; out->blocks && p < out->site->plan.partitions; p++)
-        pmap__block_free(&out->site->budget, out->blocks[p]);
+        pmap__block_free(out->site->budget, out->blocks[p]);
     if (out->front)
-        pmap__budget_give(&out->site->budget, pmap__front_memory(out->front));
+        pmap__budget_give(out->site->budget, pmap__front_memory(out->front));
     pmap__front_destroy(out->front);
     free(out->blocks);
     free(out->out_bytes);

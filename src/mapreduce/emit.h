@@ -23,6 +23,9 @@ struct pmap__sample {
     size_t used, size, n, most;
 };
 
+/* Add a key, unless there are enough; false: no memory. */
+bool pmap__sample_add(struct pmap__sample *sample, const void *key, size_t key_size);
+
 struct pmap_emitter {
     struct pmap_queue queue; /* first: see pmap_mapreduce.h */
     struct pmap__site *site;
@@ -55,6 +58,9 @@ void pmap__emitter_piece_end(struct pmap_emitter *out);
 /* A split begins: number, and whether it is staged. It has ended: bring on what was staged, or drop it. False: the item has failed. */
 void pmap__emitter_begin(struct pmap_emitter *out, uint64_t split);
 bool pmap__emitter_end(struct pmap_emitter *out, bool well);
+
+/* Emit a pair, whose key and value point to something even if they have size 0. False: the item has failed. */
+bool pmap__emitter_take(struct pmap_emitter *out, const struct pmap__pair *pair);
 
 /* Bring all that it has to the stores. False: the item has failed. */
 bool pmap__emitter_flush(struct pmap_emitter *out);

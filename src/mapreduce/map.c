@@ -47,7 +47,7 @@ static bool map_file(struct pmap__site *site, struct pmap_emitter *out, const st
 {
     const struct pmap__file *file = &site->plan.files.files[split->file];
     struct pmap__records records = {(size_t)site->plan.record_size, site->plan.what->border, (size_t)site->plan.record_max};
-    size_t piece_size = site->budget.limit / 32 / site->n_emitters < PIECE ? PIECE / 8 : PIECE;
+    size_t piece_size = site->budget->limit / 32 / site->n_emitters < PIECE ? PIECE / 8 : PIECE;
     struct pmap_error error = {0};
     struct pmap__reader *reader = NULL;
     struct pmap_view piece = {NULL, 0};

@@ -18,7 +18,8 @@ enum pmap__sink {
     PMAP__SINK_NONE,   /* it is counted, no more */
     PMAP__SINK_PARTS,  /* a file of its own in the directory output */
     PMAP__SINK_SHARED, /* its place in the one file output: known before, for every pair is a record of output */
-    PMAP__SINK_STASH   /* it is kept until the root asks for it, or as a dataset */
+    PMAP__SINK_STASH,  /* it is kept until the root asks for it, or as a dataset */
+    PMAP__SINK_NEXT    /* it is emitted again, in the site next, whose partitions are ranges */
 };
 
 struct pmap__plan {
@@ -36,7 +37,9 @@ struct pmap__plan {
     uint64_t staged;   /* emit only what whole splits emit, for splits may be run again */
     uint64_t ranges;   /* partitions are ranges */
     uint64_t sink;     /* enum pmap__sink */
-    uint64_t merged;   /* the root will merge the partitions: they must be in order */
+    uint64_t plain;    /* there is neither combine nor reduce, whatever what says */
+    uint64_t next;     /* SINK_NEXT: the number of that site; its plan is plain, */
+    uint64_t before;   /* and has this one's number here: they share a budget */
     char *output;      /* SINK_PARTS: the directory; else NULL */
     uint64_t format;   /* enum pmap_format */
     char *separator;

@@ -15,34 +15,10 @@
 struct sink {
     struct pmap__site *site;
     size_t partition;
-    struct pmap__formatter formatter;
+    struct pmap_emitter *onward; /* SINK_NEXT: of that site */
     uint64_t records, bytes;
-    char *last;               /* key, to see that a merge will find keys in order */
-    size_t last_size, last_room;
     struct pmap_error error;
 };
-
-static bool keeps_order(struct sink *sink, const struct pmap__pair *pair)
-{
-    if (sink->records && pmap__key_compare(sink->last, sink->last_size, pair->key, pair->key_size) > 0) {
-        pmap__error_set(&sink->error, PMAP_EFAILED, "the reduce function emitted a key (%.*s) that comes before the one that it emitted "
-                        "last: so it cannot be merged into one sequence; use a directory as output, or .order = PMAP_ORDER_RANGES",
-                        pair->key_size < 60 ? (int)pair->key_size : 60, (const char *)pair->key);
-        return false;
-    }
-    if (pair->key_size > sink->last_room) {
-        char *last = realloc(sink->last, 2 * pair->key_size);
-        if (last == NULL) {
-            sink->error.status = PMAP_ENOMEM;
-            return false;
-        }
-        sink->last = last;
-        sink->last_room = 2 * pair->key_size;
-    }
-    memcpy(sink->last, pair->key, pair->key_size);
-    sink->last_size = pair->key_size;
-    return true;
-}
 
 static enum pmap_status put_pair(struct sink *sink, const struct pmap__pair *pair)
 {
@@ -53,10 +29,11 @@ static enum pmap_status put_pair(struct sink *sink, const struct pmap__pair *pai
     switch ((enum pmap__sink)site->plan.sink) {
     case PMAP__SINK_PARTS:
     case PMAP__SINK_SHARED:
-        return pmap__file_put_pair(site->files[sink->partition], &sink->formatter, key, value, &sink->error);
+        return pmap__file_put_pair(site->files[sink->partition], &site->formatter, key, value, &sink->error);
     case PMAP__SINK_STASH:
-        kept.tag = sink->records; /* equal keys stay in order in a merge */
+        kept.tag = sink->records;
         return pmap__stash_put(&site->stashes[sink->partition], &kept, &sink->error);
+    case PMAP__SINK_NEXT:
     case PMAP__SINK_NONE:
         break;
     }
@@ -65,10 +42,8 @@ static enum pmap_status put_pair(struct sink *sink, const struct pmap__pair *pai
 
 static bool put(struct sink *sink, const struct pmap__pair *pair)
 {
-    if (sink->site->plan.merged && !keeps_order(sink, pair)) {
-        pmap__site_fail_item(sink->error.status, &sink->error);
-        return false;
-    }
+    if (sink->onward)
+        return pmap__emitter_take(sink->onward, pair);
     sink->error.text[0] = '\0';
     enum pmap_status status = put_pair(sink, pair);
     if (status != PMAP_OK)
@@ -94,6 +69,20 @@ static char *part_path(const struct pmap__plan *plan, size_t partition)
     return path;
 }
 
+/* The emitter of this thread at the next site. Ties between keys there are broken by the partition, and the place in it. */
+static enum pmap_status open_next(struct sink *sink)
+{
+    struct pmap__site *next = (struct pmap__site *)pmap__post_find(sink->site->post, sink->site->plan.next); /* its first member */
+    int thread = 0;
+
+    pmap__item_running(NULL, &thread);
+    sink->onward = next ? pmap__emitter_of(next, thread) : NULL;
+    if (sink->onward == NULL)
+        return PMAP_ENOMEM;
+    pmap__emitter_begin(sink->onward, sink->partition);
+    return PMAP_OK;
+}
+
 static enum pmap_status open_sink(struct sink *sink, const struct pmap__step *step, const char *aside)
 {
     struct pmap__site *site = sink->site;
@@ -111,6 +100,8 @@ static enum pmap_status open_sink(struct sink *sink, const struct pmap__step *st
         free(path);
     } else if (plan->sink == PMAP__SINK_SHARED) {
         status = pmap__shared_file_open(aside, step->total, step->offset, buffer, file, &sink->error);
+    } else if (plan->sink == PMAP__SINK_NEXT) {
+        status = open_next(sink);
     }
     return status;
 }
@@ -246,7 +237,7 @@ static bool reduce_group(struct pmap_values *v, struct sink *sink, struct pmap_e
     const struct pmap_mapreduce *what = v->site->plan.what;
     struct pmap_view value, key = {v->key, v->key_size};
 
-    if (what->reduce) {
+    if (what->reduce && !v->site->plan.plain) {
         what->reduce(key, v, out);
         if (!out->failed && !pmap__item_has_failed())
             end_group(v);
@@ -301,7 +292,7 @@ static void add_counts(struct pmap__site *site, const struct sink *sink, const s
 /* How many runs may be read at once: each takes two blocks of memory, of the quarter that a thread's share of the budget is. */
 static size_t fan_in(const struct pmap__site *site)
 {
-    size_t n = (size_t)(site->budget.limit / 4 / site->n_emitters / pmap__sorted_reader_memory(site->common.run_block));
+    size_t n = (size_t)(site->budget->limit / 4 / site->n_emitters / pmap__sorted_reader_memory(site->common.run_block));
     return n < FAN_IN_MIN ? FAN_IN_MIN : n;
 }
 
@@ -319,6 +310,8 @@ static void reduce_source(struct pmap__site *site, struct pmap__source *source, 
         reduce_all(&v, sink, &counts);
     free(v.acc);
     free(v.key);
+    if (sink->onward)
+        pmap__emitter_end(sink->onward, !pmap__item_has_failed());
     if (pmap__item_has_failed())
         return;
     enum pmap_status status = close_sink(sink);
@@ -331,7 +324,8 @@ static void reduce_source(struct pmap__site *site, struct pmap__source *source, 
 /* False: the item has failed. Runs may have got lost in a merge then, so a second try would find less. */
 static bool open_store(struct pmap__site *site, size_t partition, bool again, struct pmap__source **source, struct pmap_error *error)
 {
-    enum pmap_status status = pmap__store_open(&site->stores[partition], again, fan_in(site), source, error);
+    bool any_order = site->common.combine.size && site->plan.sink == PMAP__SINK_NEXT && site->plan.what->reduce == NULL;
+    enum pmap_status status = pmap__store_open(&site->stores[partition], again, any_order, fan_in(site), source, error);
 
     if (status == PMAP_OK)
         return true;
@@ -342,10 +336,7 @@ static bool open_store(struct pmap__site *site, size_t partition, bool again, st
 
 void pmap__reduce_partition(struct pmap__site *site, const struct pmap__step *step, const char *aside, bool again)
 {
-    const struct pmap__plan *plan = &site->plan;
-    struct sink sink = {.site = site, .partition = (size_t)step->partition,
-                        .formatter = {(enum pmap_format)plan->format, plan->what->key, plan->what->value, plan->separator,
-                                      strlen(plan->separator)}};
+    struct sink sink = {.site = site, .partition = (size_t)step->partition};
     struct pmap__source *source;
     char about[64];
 
@@ -362,6 +353,5 @@ void pmap__reduce_partition(struct pmap__site *site, const struct pmap__step *st
         reduce_source(site, source, &sink);
         source->close(source);
     }
-    free(sink.last);
     pmap__item_about(NULL);
 }

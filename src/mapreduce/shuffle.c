@@ -70,16 +70,16 @@ static bool send_block(struct pmap__site *site, int rank, size_t partition, stru
     size_t size = block->used;
 
     if (!wait_until(site, has_room, rank, size, false)) {
-        pmap__block_free(&site->budget, block);
+        pmap__block_free(site->budget, block);
         return false;
     }
     atomic_fetch_add(&site->under_way[rank], size);
     atomic_fetch_add(&site->shuffled, size);
-    pmap__budget_give(&site->budget, sizeof *block + block->size - size); /* the rest when it is acknowledged */
+    pmap__budget_give(site->budget, sizeof *block + block->size - size); /* the rest when it is acknowledged */
     if (post_letter(site, rank, partition, block->records, block))
         return true;
-    pmap__budget_take(&site->budget, sizeof *block + block->size - size);
-    pmap__block_free(&site->budget, block);
+    pmap__budget_take(site->budget, sizeof *block + block->size - size);
+    pmap__block_free(site->budget, block);
     atomic_fetch_sub(&site->under_way[rank], size);
     pmap__site_fail_item(PMAP_ENOMEM, NULL);
     return false;
@@ -87,7 +87,7 @@ static bool send_block(struct pmap__site *site, int rank, size_t partition, stru
 
 static enum pmap_status relieve(struct pmap__site *site, struct pmap_error *error)
 {
-    if (pmap__budget_over(&site->budget) == 0)
+    if (pmap__budget_over(site->budget) == 0)
         return PMAP_OK;
     return pmap__stores_relieve(site->stores, (size_t)site->plan.partitions, error);
 }
@@ -107,7 +107,7 @@ bool pmap__shuffle_block(struct pmap__site *site, size_t partition, struct pmap_
     struct pmap_error error;
 
     if (pmap__site_check(site)) {
-        pmap__block_free(&site->budget, block);
+        pmap__block_free(site->budget, block);
         return false;
     }
     if (owner != site->rank)
@@ -144,13 +144,13 @@ static void acknowledged(struct pmap__site *site, int rank, size_t size)
     atomic_fetch_sub(&site->under_way[rank], size);
     pthread_cond_broadcast(&site->changed);
     pthread_mutex_unlock(&site->lock);
-    pmap__budget_give(&site->budget, size);
+    pmap__budget_give(site->budget, size);
 }
 
 /* The records of a letter as a block for the store. */
 static void put_into_store(struct pmap__site *site, const struct pmap__letter *letter)
 {
-    struct pmap__block *block = letter->body ? pmap__block_create(&site->budget, letter->size) : NULL;
+    struct pmap__block *block = letter->body ? pmap__block_create(site->budget, letter->size) : NULL;
     struct pmap_error error = {0};
     enum pmap_status status = PMAP_ENOMEM;
 
@@ -160,7 +160,7 @@ static void put_into_store(struct pmap__site *site, const struct pmap__letter *l
         block->records = (size_t)letter->words[1];
         status = add(site, (size_t)letter->words[0], block, &error);
         if (site->common.combine.size)
-            pmap__block_free(&site->budget, block);
+            pmap__block_free(site->budget, block);
     }
     if (status != PMAP_OK)
         pmap__site_fail(site, status, &error);

@@ -54,7 +54,7 @@ static enum pmap_status make_arrays(struct pmap__site *site)
         return PMAP_ENOMEM;
     for (size_t p = 0; p < n; p++) {
         pmap__store_init(&site->stores[p], &site->common);
-        pmap__stash_init(&site->stashes[p], &site->budget, site->scratch, site->common.run_block);
+        pmap__stash_init(&site->stashes[p], site->budget, site->scratch, site->common.run_block);
     }
     return PMAP_OK;
 }
@@ -63,11 +63,12 @@ static void set_combine(struct pmap__site *site)
 {
     const struct pmap_mapreduce *what = site->plan.what;
 
-    if (what->combine)
+    if (what->combine && !site->plan.plain)
         site->common.combine = (struct pmap__combine){what->value_size ? what->value_size : 8, what->combine};
 }
 
-enum pmap_status pmap__site_create(struct pmap__plan *plan, const struct pmap__place *place, struct pmap__site **made)
+enum pmap_status pmap__site_create(struct pmap__plan *plan, const struct pmap__place *place, struct pmap__site *before,
+                                   struct pmap__site **made)
 {
     struct pmap__site *site = calloc(1, sizeof *site);
 
@@ -82,10 +83,13 @@ enum pmap_status pmap__site_create(struct pmap__plan *plan, const struct pmap__p
     pthread_mutex_init(&site->lock, NULL); /* glibc's cannot fail */
     pthread_cond_init(&site->changed, NULL);
     uint64_t limit = site->plan.memory ? site->plan.memory : pmap__memory_share(place->ranks_here ? place->ranks_here : 1);
-    pmap__budget_init(&site->budget, limit);
+    pmap__budget_init(&site->own_budget, limit);
+    site->budget = before ? before->budget : &site->own_budget;
+    site->formatter = (struct pmap__formatter){(enum pmap_format)site->plan.format, site->plan.what->key, site->plan.what->value,
+                                               site->plan.separator, strlen(site->plan.separator)};
     set_combine(site);
     decide_sizes(site, limit);
-    site->common.budget = &site->budget;
+    site->common.budget = site->budget;
     enum pmap_status status = pmap__scratch_create(site->plan.scratch, &site->scratch);
     site->common.scratch = site->scratch;
     if (status == PMAP_OK)
@@ -115,6 +119,7 @@ void pmap__site_destroy(struct pmap__site *site)
         free(site->borders[i]);
     free(site->borders);
     free(site->border_sizes);
+    free(site->border_prefixes);
     free(site->emitters);
     free(site->files);
     free(site->stashes);

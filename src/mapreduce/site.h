@@ -37,7 +37,7 @@ struct pmap__site {
     struct pmap__plan plan;
     int rank;
     struct pmap__post *post;
-    struct pmap__budget budget;
+    struct pmap__budget own_budget, *budget; /* that, or the one of the site before */
     struct pmap__scratch *scratch;
     struct pmap__store_common common;
     struct pmap__store *stores;      /* by partition; those of others stay empty */
@@ -47,8 +47,10 @@ struct pmap__site {
     size_t n_emitters;
     size_t block;                    /* bytes of an emitter's block */
     size_t front;                    /* bytes of an emitter's front; 0: none */
+    struct pmap__formatter formatter;
     char **borders;                  /* of ranges: the first key of each partition but the first, */
-    size_t *border_sizes;            /* partitions - 1 of them */
+    size_t *border_sizes;
+    uint64_t *border_prefixes;       /* its first eight bytes, as pmap__record_prefix has them; partitions - 1 of each */
 
     /* Shuffle */
     size_t window;                   /* bytes on their way to one rank */
@@ -63,8 +65,9 @@ struct pmap__site {
     struct pmap__site *next;
 };
 
-/* A site for a plan, which it takes. PMAP_ENOMEM. */
-enum pmap_status pmap__site_create(struct pmap__plan *plan, const struct pmap__place *place, struct pmap__site **site);
+/* A site for a plan, which it takes; before: the site whose budget it shares, NULL: none. PMAP_ENOMEM. */
+enum pmap_status pmap__site_create(struct pmap__plan *plan, const struct pmap__place *place, struct pmap__site *before,
+                                   struct pmap__site **site);
 void pmap__site_destroy(struct pmap__site *site); /* it has left the post; NULL is fine */
 
 /* Something went wrong outside of an item: items will hear of it. The first one counts. */

@@ -46,18 +46,45 @@ static void begin(struct doing *d)
     if (status == PMAP_OK && (d->place->post == NULL || plan.ranks <= (uint64_t)d->place->rank))
         status = PMAP_EMISMATCH;
     if (status == PMAP_OK)
-        status = pmap__site_create(&plan, d->place, &site);
+        status = pmap__site_create(&plan, d->place, (struct pmap__site *)pmap__post_find(d->place->post, plan.before), &site);
     if (status == PMAP_OK)
         pmap__post_enter(d->place->post, &site->resident);
     else
         fail(status, status == PMAP_ENOMEM ? NULL : &error);
 }
 
+struct sampling {
+    struct pmap__sample *sample;
+    bool no_memory;
+};
+
+static void sample_key(const void *key, size_t size, void *argument)
+{
+    struct sampling *s = argument;
+    s->no_memory |= !pmap__sample_add(s->sample, key, size);
+}
+
+/* Of what is in the stores of this rank. */
+static void sample_stores(struct pmap__site *site, struct pmap__sample *sample)
+{
+    size_t n = (size_t)site->plan.partitions, mine = n / (size_t)site->plan.n_owners + 1;
+    struct sampling s = {sample, false};
+
+    for (size_t p = 0; p < n; p++)
+        if (pmap__plan_owner(&site->plan, p) == site->rank)
+            pmap__store_sample(&site->stores[p], sample->most / mine + 1, sample_key, &s);
+    if (s.no_memory)
+        fail(PMAP_ENOMEM, NULL);
+}
+
 static void take_sample(struct doing *d)
 {
     struct pmap__sample sample = {.most = (size_t)d->step.most};
 
-    pmap__map_sample(d->site, &d->step, d->payload, &sample);
+    if (d->step.split_kind == PMAP__SPLIT_STORES)
+        sample_stores(d->site, &sample);
+    else
+        pmap__map_sample(d->site, &d->step, d->payload, &sample);
     d->answer = (struct pmap_bytes){sample.bytes, sample.used};
 }
 
@@ -69,7 +96,9 @@ static void set_borders(struct doing *d)
 
     site->borders = calloc(n ? n : 1, sizeof *site->borders);
     site->border_sizes = calloc(n ? n : 1, sizeof *site->border_sizes);
-    for (size_t at = 0; at < d->payload.size && i < n && site->borders && site->border_sizes; i++) {
+    site->border_prefixes = calloc(n ? n : 1, sizeof *site->border_prefixes);
+    bool well = site->borders && site->border_sizes && site->border_prefixes;
+    for (size_t at = 0; at < d->payload.size && i < n && well; i++) {
         const char *record = (const char *)d->payload.data + at;
         size_t size = pmap__record_key_size(record);
         site->borders[i] = malloc(size + 1);
@@ -77,9 +106,10 @@ static void set_borders(struct doing *d)
             break;
         memcpy(site->borders[i], pmap__record_key(record), size);
         site->border_sizes[i] = size;
+        site->border_prefixes[i] = pmap__record_prefix(record, 0);
         at += pmap__record_size(record);
     }
-    if (i < n)
+    if (i < n || !well)
         fail(PMAP_ENOMEM, NULL);
 }
 
@@ -181,8 +211,8 @@ static void tell_counts(struct doing *d)
     sum.spilled = atomic_load(&site->common.spilled);
     sum.spilled_disk = atomic_load(&site->common.spilled_disk);
     sum.merges = atomic_load(&site->common.merged);
-    sum.memory_limit = site->budget.limit;
-    sum.memory_peak = pmap__budget_peak(&site->budget);
+    sum.memory_limit = site->budget->limit;
+    sum.memory_peak = pmap__budget_peak(site->budget);
     answer(d, &sum, sizeof sum);
 }
 

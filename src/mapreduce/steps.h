@@ -45,7 +45,8 @@ enum pmap__split_kind {
     PMAP__SPLIT_HERE,    /* in the memory of the root, and this is for the root: at address, size bytes */
     PMAP__SPLIT_BEHIND,  /* behind the step */
     PMAP__SPLIT_RECORDS, /* likewise, each record with its size in 8 bytes in front of it, and padded to 8 */
-    PMAP__SPLIT_DATASET  /* the partition of a dataset */
+    PMAP__SPLIT_DATASET, /* the partition of a dataset */
+    PMAP__SPLIT_STORES   /* SAMPLE: what the rank has in its stores */
 };
 
 struct pmap__step {

@@ -108,8 +108,8 @@ static void gathered_free(struct pmap__store *store, struct gathered *g)
     pmap__budget_give(store->common->budget, g->size);
 }
 
-/* What is in memory, sorted. */
-static enum pmap_status sorted(struct pmap__store *store, struct gathered *g)
+/* What is in memory, sorted unless any order will do. */
+static enum pmap_status gather_sorted(struct pmap__store *store, bool any_order, struct gathered *g)
 {
     size_t n = store->records + pmap__table_keys(&store->table), exported = pmap__table_export_size(&store->table);
 
@@ -125,7 +125,8 @@ static enum pmap_status sorted(struct pmap__store *store, struct gathered *g)
     pmap__table_each(&store->table, gather, g);
     for (const struct pmap__block *block = store->blocks; block; block = block->next)
         gather_all(g, block->bytes, block->used);
-    pmap__sort(g->entries, g->n);
+    if (!any_order)
+        pmap__sort(g->entries, g->n);
     return PMAP_OK;
 }
 
@@ -173,7 +174,7 @@ static enum pmap_status spill(struct pmap__store *store, struct pmap_error *erro
 
     if (store->records + pmap__table_keys(&store->table) == 0)
         return PMAP_OK;
-    if (!make_room_for_run(store) || sorted(store, &g) != PMAP_OK)
+    if (!make_room_for_run(store) || gather_sorted(store, false, &g) != PMAP_OK)
         return PMAP_ENOMEM;
     enum pmap_status status = write_run(store, &g, &run, error);
     gathered_free(store, &g);
@@ -244,7 +245,7 @@ static void memory_close(struct pmap__source *source)
     free(m);
 }
 
-static enum pmap_status open_memory(struct pmap__store *store, bool keep, struct pmap__source **source)
+static enum pmap_status open_memory(struct pmap__store *store, bool keep, bool any_order, struct pmap__source **source)
 {
     struct memory_source *m = calloc(1, sizeof *m);
 
@@ -253,7 +254,7 @@ static enum pmap_status open_memory(struct pmap__store *store, bool keep, struct
     m->source = (struct pmap__source){memory_next, memory_close};
     m->store = store;
     m->keep = keep;
-    if (sorted(store, &m->g) != PMAP_OK) {
+    if (gather_sorted(store, any_order, &m->g) != PMAP_OK) {
         free(m);
         return PMAP_ENOMEM;
     }
@@ -270,19 +271,19 @@ static enum pmap_status open_all(struct pmap__store *store, bool keep, struct pm
         *n += status == PMAP_OK;
     }
     if (status == PMAP_OK)
-        status = open_memory(store, keep, &sources[*n]);
+        status = open_memory(store, keep, false, &sources[*n]);
     *n += status == PMAP_OK;
     return status;
 }
 
-enum pmap_status pmap__store_open(struct pmap__store *store, bool keep, size_t fan_in, struct pmap__source **source,
+enum pmap_status pmap__store_open(struct pmap__store *store, bool keep, bool any_order, size_t fan_in, struct pmap__source **source,
                                   struct pmap_error *error)
 {
     struct pmap__store_common *common = store->common;
     uint64_t merged = 0;
 
     if (store->n_runs == 0)
-        return open_memory(store, keep, source);
+        return open_memory(store, keep, any_order, source);
     enum pmap_status status = pmap__sorted_merge_down(common->scratch, store->runs, &store->n_runs, fan_in, common->run_block,
                                                       &common->combine, &merged, error);
     atomic_fetch_add_explicit(&common->merged, merged, memory_order_relaxed);
@@ -302,4 +303,48 @@ enum pmap_status pmap__store_open(struct pmap__store *store, bool keep, size_t f
         }
     free(sources);
     return status;
+}
+
+/* ---- Sampling ---- */
+
+static void sample_table(const struct pmap__table *table, size_t most, void (*each)(const void *, size_t, void *), void *argument)
+{
+    size_t stride = table->capacity / most + 1;
+
+    for (size_t i = 0; i < table->capacity; i += stride) {
+        const struct pmap__table_place *p = (const void *)(table->places + i * table->each);
+        if (p->size)
+            each(p->k, p->size - 1, argument);
+    }
+    for (size_t i = 0; i < table->n_blocks; i += table->n_blocks / most + 1)
+        if (table->blocks[i].used)
+            each(pmap__record_key(table->blocks[i].bytes), pmap__record_key_size(table->blocks[i].bytes), argument);
+}
+
+static void sample_run(struct pmap__store *store, const struct pmap__sorted *run, size_t most, void (*each)(const void *, size_t, void *),
+                       void *argument)
+{
+    size_t stride = run->n / most + 1, size;
+    struct pmap_error ignored;
+    void *bytes;
+
+    for (size_t i = 0; i < run->n; i += stride) {
+        size_t block = i; /* one in the middle of a long record makes no sense, but such runs have few blocks that begin one */
+        if (run->records < run->n || pmap__sorted_read(store->common->scratch, run, &block, &bytes, &size, &ignored) != PMAP_OK)
+            return;
+        each(pmap__record_key(bytes), pmap__record_key_size(bytes), argument);
+        free(bytes);
+    }
+}
+
+void pmap__store_sample(struct pmap__store *store, size_t most, void (*each)(const void *key, size_t size, void *argument), void *argument)
+{
+    size_t i = 0;
+
+    sample_table(&store->table, most, each, argument);
+    for (const struct pmap__block *block = store->blocks; block && i < most; block = block->next, i++)
+        if (block->used)
+            each(pmap__record_key(block->bytes), pmap__record_key_size(block->bytes), argument);
+    for (size_t r = 0; r < store->n_runs && r < 8; r++)
+        sample_run(store, &store->runs[r], most / 8 + 1, each, argument);
 }

@@ -55,8 +55,11 @@ enum pmap_status pmap__store_add(struct pmap__store *store, struct pmap__block *
 enum pmap_status pmap__stores_relieve(struct pmap__store stores[], size_t n, struct pmap_error *error);
 
 /* All that has been added, in order, each record once; of keys that are combined there may still be several records, one behind the
- * other. keep: it can be read again. Memory is counted in the budget until the source is closed. */
-enum pmap_status pmap__store_open(struct pmap__store *store, bool keep, size_t fan_in, struct pmap__source **source,
+ * other. keep: it can be read again. any_order: so it may come if that is cheaper. Memory is counted in the budget until the source is closed. */
+enum pmap_status pmap__store_open(struct pmap__store *store, bool keep, bool any_order, size_t fan_in, struct pmap__source **source,
                                   struct pmap_error *error);
+
+/* Some of the keys in it, about so many, spread over all. No thread adds. */
+void pmap__store_sample(struct pmap__store *store, size_t most, void (*each)(const void *key, size_t size, void *argument), void *argument);
 
 #endif
