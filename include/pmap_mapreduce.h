@@ -247,8 +247,9 @@ enum pmap_format {
 };
 
 enum pmap_order {
-    PMAP_ORDER_HASH,  /* partitions by hash of the key, or by the partition function: each is sorted in itself */
-    PMAP_ORDER_RANGES /* partitions are ranges of keys, found by sampling: all of them in turn are sorted */
+    PMAP_ORDER_HASH,  /* partitions by hash of the key, or by the partition function. Each is in order of its keys; what goes to one file or
+                       * to deliver is sorted once more, by the keys that reduce emits */
+    PMAP_ORDER_RANGES /* partitions are ranges of the keys that map emits, found by sampling: one after the other they are in order */
 };
 
 /* One record of output on the root, in order; false: enough, the call ends with PMAP_ECANCELLED. */
