@@ -95,9 +95,9 @@ static enum pmap_status relieve(struct pmap__site *site, struct pmap_error *erro
 /* Add a block to a store of this rank. */
 static enum pmap_status add(struct pmap__site *site, size_t partition, struct pmap__block *block, struct pmap_error *error)
 {
-    enum pmap_status status = pmap__store_add(&site->stores[partition], block);
-
     error->text[0] = '\0';
+    enum pmap_status status = pmap__store_add(&site->stores[partition], block, error);
+
     return status == PMAP_OK ? relieve(site, error) : status;
 }
 

@@ -58,35 +58,11 @@ void pmap__store_fini(struct pmap__store *store)
     pthread_mutex_destroy(&store->lock);
 }
 
-/* ---- Adding ---- */
-
-enum pmap_status pmap__store_add(struct pmap__store *store, struct pmap__block *block)
-{
-    enum pmap_status status = PMAP_OK;
-
-    pthread_mutex_lock(&store->lock);
-    store->bytes += block->used;
-    if (store->common->combine.size) {
-        if (!pmap__table_add(&store->table, block->bytes, block->used))
-            status = PMAP_ENOMEM;
-    } else {
-        block->next = store->blocks;
-        store->blocks = block;
-        store->records += block->records;
-        store->held += block->size;
-        pmap__budget_take(store->common->budget, block->records * sizeof(struct pmap__sort_entry)); /* for sorting them: it will take that */
-    }
-    atomic_store_explicit(&store->weight, store->held + store->table.held, memory_order_relaxed);
-    pthread_mutex_unlock(&store->lock);
-    return status;
-}
-
 /* ---- In order ---- */
 
 struct gathered {
     struct pmap__sort_entry *entries;
-    void *exported; /* records of the table itself */
-    size_t n, size; /* bytes, counted in the budget */
+    size_t n;
 };
 
 static void gather(const void *record, void *argument)
@@ -101,27 +77,14 @@ static void gather_all(struct gathered *g, const void *records, size_t size)
         gather(at, g);
 }
 
-static void gathered_free(struct pmap__store *store, struct gathered *g)
-{
-    free(g->entries);
-    free(g->exported);
-    pmap__budget_give(store->common->budget, g->size);
-}
-
-/* What is in memory, sorted unless any order will do. */
+/* What is in memory, sorted unless any order will do. Its memory was counted when pairs came. */
 static enum pmap_status gather_sorted(struct pmap__store *store, bool any_order, struct gathered *g)
 {
-    size_t n = store->records + pmap__table_keys(&store->table), exported = pmap__table_export_size(&store->table);
+    size_t n = store->records + pmap__table_keys(&store->table);
 
-    *g = (struct gathered){.size = pmap__table_keys(&store->table) * sizeof *g->entries + exported}; /* of the list they are counted already */
-    g->entries = malloc(n * sizeof *g->entries + 1);
-    g->exported = malloc(exported + 1);
-    pmap__budget_take(store->common->budget, g->size);
-    if (g->entries == NULL || g->exported == NULL) {
-        gathered_free(store, g);
+    *g = (struct gathered){.entries = malloc(n * sizeof *g->entries + 1)};
+    if (g->entries == NULL)
         return PMAP_ENOMEM;
-    }
-    gather_all(g, g->exported, pmap__table_export(&store->table, g->exported));
     pmap__table_each(&store->table, gather, g);
     for (const struct pmap__block *block = store->blocks; block; block = block->next)
         gather_all(g, block->bytes, block->used);
@@ -177,7 +140,7 @@ static enum pmap_status spill(struct pmap__store *store, struct pmap_error *erro
     if (!make_room_for_run(store) || gather_sorted(store, false, &g) != PMAP_OK)
         return PMAP_ENOMEM;
     enum pmap_status status = write_run(store, &g, &run, error);
-    gathered_free(store, &g);
+    free(g.entries);
     if (status != PMAP_OK)
         return status;
     store->runs[store->n_runs++] = run;
@@ -185,6 +148,54 @@ static enum pmap_status spill(struct pmap__store *store, struct pmap_error *erro
     empty(store);
     return PMAP_OK;
 }
+
+/* ---- Adding ---- */
+
+/* Less is not worth a run. */
+#define LEAST_KEYS 1024
+
+/* Where the table cannot grow within the budget, it is spilled in between. */
+static enum pmap_status add_to_table(struct pmap__store *store, const struct pmap__block *block, struct pmap_error *error)
+{
+    const char *records = (const char *)block->bytes;
+    size_t done = 0;
+
+    while (done < block->used) {
+        bool force = pmap__table_keys(&store->table) < LEAST_KEYS;
+        size_t more = pmap__table_add(&store->table, records + done, block->used - done, force);
+        done += more;
+        if (done == block->used)
+            break;
+        if (force && more == 0)
+            return PMAP_ENOMEM;
+        enum pmap_status status = force ? PMAP_OK : spill(store, error);
+        if (status != PMAP_OK)
+            return status;
+    }
+    return PMAP_OK;
+}
+
+enum pmap_status pmap__store_add(struct pmap__store *store, struct pmap__block *block, struct pmap_error *error)
+{
+    enum pmap_status status = PMAP_OK;
+
+    pthread_mutex_lock(&store->lock);
+    store->bytes += block->used;
+    if (store->common->combine.size) {
+        status = add_to_table(store, block, error);
+    } else {
+        block->next = store->blocks;
+        store->blocks = block;
+        store->records += block->records;
+        store->held += block->size;
+        pmap__budget_take(store->common->budget, block->records * sizeof(struct pmap__sort_entry)); /* for sorting them: it will take that */
+    }
+    atomic_store_explicit(&store->weight, store->held + store->table.held, memory_order_relaxed);
+    pthread_mutex_unlock(&store->lock);
+    return status;
+}
+
+/* ---- Relief ---- */
 
 static struct pmap__store *largest(struct pmap__store stores[], size_t n)
 {
@@ -239,7 +250,7 @@ static enum pmap_status memory_next(struct pmap__source *source, const void **re
 static void memory_close(struct pmap__source *source)
 {
     struct memory_source *m = (struct memory_source *)source;
-    gathered_free(m->store, &m->g);
+    free(m->g.entries);
     if (!m->keep)
         empty(m->store);
     free(m);
@@ -312,9 +323,9 @@ static void sample_table(const struct pmap__table *table, size_t most, void (*ea
     size_t stride = table->capacity / most + 1;
 
     for (size_t i = 0; i < table->capacity; i += stride) {
-        const struct pmap__table_place *p = (const void *)(table->places + i * table->each);
-        if (p->size)
-            each(p->k, p->size - 1, argument);
+        const char *p = table->places + i * table->each;
+        if (*(const uint64_t *)(const void *)p)
+            each(pmap__record_key(p), pmap__record_key_size(p), argument);
     }
     for (size_t i = 0; i < table->n_blocks; i += table->n_blocks / most + 1)
         if (table->blocks[i].used)

@@ -48,8 +48,8 @@ void pmap__store_fini(struct pmap__store *store);
 struct pmap__block *pmap__block_create(struct pmap__budget *budget, size_t size);
 void pmap__block_free(struct pmap__budget *budget, struct pmap__block *block);
 
-/* Add the records of a block. Combined: the block stays the caller's. Else it is the store's from now on. Any thread. PMAP_ENOMEM. */
-enum pmap_status pmap__store_add(struct pmap__store *store, struct pmap__block *block);
+/* Add the records of a block. Combined: the block stays the caller's. Else it is the store's from now on. Any thread. PMAP_ENOMEM, or what scratch said. */
+enum pmap_status pmap__store_add(struct pmap__store *store, struct pmap__block *block, struct pmap_error *error);
 
 /* The budget is exceeded: make runs of the largest of n stores until it is not, or little is left. Any thread. PMAP_ENOMEM, or what scratch said. */
 enum pmap_status pmap__stores_relieve(struct pmap__store stores[], size_t n, struct pmap_error *error);

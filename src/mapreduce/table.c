@@ -3,7 +3,6 @@
 #include "mapreduce/table.h"
 
 #include <pmap_mapreduce.h>
-#include <stddef.h>
 #include <stdlib.h>
 
 #define BLOCK ((size_t)64 << 10)
@@ -12,13 +11,13 @@
 #define LINE ((size_t)64)
 #define FIRST 128      /* places of a table that is not empty */
 
-typedef struct pmap__table_place place;
-
 void pmap__table_init(struct pmap__table *table, const struct pmap__combine *combine, struct pmap__budget *budget)
 {
     *table = (struct pmap__table){.combine = *combine, .budget = budget};
-    if (combine->size <= PMAP__SHORT_VALUE)
-        table->each = offsetof(place, value) + pmap__padded(combine->size);
+    if (combine->size > PMAP__SHORT_VALUE)
+        return;
+    table->key_at = PMAP__PAIR_HEAD + pmap__padded(combine->size);
+    table->each = table->key_at + PMAP__SHORT_KEY;
 }
 
 void pmap__table_clear(struct pmap__table *table)
@@ -59,46 +58,48 @@ static size_t larger(size_t capacity)
     return capacity ? capacity + capacity / 2 : FIRST;
 }
 
-/* ---- In the table ---- */
-
-static inline place *place_at(const struct pmap__table *table, size_t at)
+/* Growing takes the new places while the old ones are still there. */
+static bool may_grow(const struct pmap__table *table, size_t size, bool force)
 {
-    return (place *)(void *)(table->places + at * table->each);
+    return force || pmap__budget_held(table->budget) + size <= table->budget->limit;
 }
 
-static bool grow_places(struct pmap__table *table)
+/* ---- In the table ---- */
+
+static inline char *place_at(const struct pmap__table *table, size_t at)
+{
+    return table->places + at * table->each;
+}
+
+static inline bool is_free(const char *p)
+{
+    return *(const uint64_t *)(const void *)p == 0; /* a value has at least a byte, so sizes are not all zero */
+}
+
+static bool grow_places(struct pmap__table *table, bool force)
 {
     struct pmap__table bigger = *table;
 
     bigger.capacity = larger(table->capacity);
     size_t size = (bigger.capacity * table->each + LINE - 1) & ~(LINE - 1);
-    bigger.places = aligned_alloc(LINE, size); /* two places of 32 bytes share a cache line, none lies in two */
+    bigger.places = may_grow(table, size, force) ? aligned_alloc(LINE, size) : NULL;
     if (bigger.places == NULL)
         return false;
     memset(bigger.places, 0, size);
     for (size_t i = 0; i < table->capacity; i++) {
-        const place *p = place_at(table, i);
-        if (p->size == 0)
+        const char *p = place_at(table, i);
+        if (is_free(p))
             continue;
-        size_t at = home(p->hash, bigger.capacity);
-        while (place_at(&bigger, at)->size)
+        size_t at = home((uint32_t)pmap__record_tag(p), bigger.capacity);
+        while (!is_free(place_at(&bigger, at)))
             at = next_of(at, bigger.capacity);
         memcpy(place_at(&bigger, at), p, table->each);
     }
     free(table->places);
-    hold(table, (bigger.capacity - table->capacity) * table->each);
+    hold(table, (bigger.capacity - table->capacity) * (table->each + PMAP__TABLE_SORT));
     table->places = bigger.places;
     table->capacity = bigger.capacity;
     return true;
-}
-
-static inline void load_key(const void *record, uint64_t k[2])
-{
-    size_t size = pmap__record_key_size(record);
-    const uint64_t *key = pmap__record_key(record); /* padded with zeros */
-
-    k[0] = size > 0 ? key[0] : 0;
-    k[1] = size > 8 ? key[1] : 0;
 }
 
 static inline void fold(const struct pmap__table *table, void *acc, const void *record)
@@ -113,22 +114,20 @@ static inline void fold(const struct pmap__table *table, void *acc, const void *
 
 static inline void add_short(struct pmap__table *table, const void *record)
 {
-    uint32_t hash = (uint32_t)pmap__record_tag(record), size = (uint32_t)pmap__record_key_size(record) + 1;
-    size_t at = home(hash, table->capacity);
-    uint64_t k[2];
-    place *p;
+    size_t size = pmap__record_key_size(record), at = home((uint32_t)pmap__record_tag(record), table->capacity);
+    const uint64_t *words = record, *key = pmap__record_key(record); /* padded with zeros */
+    uint64_t k[2] = {size > 0 ? key[0] : 0, size > 8 ? key[1] : 0};
+    char *p;
 
-    load_key(record, k);
-    for (; (p = place_at(table, at))->size; at = next_of(at, table->capacity))
-        if (p->k[0] == k[0] && p->k[1] == k[1] && p->size == size) {
-            fold(table, &p->value, record);
+    for (; !is_free(p = place_at(table, at)); at = next_of(at, table->capacity)) {
+        const uint64_t *there = (const uint64_t *)(const void *)(p + table->key_at);
+        if (there[0] == k[0] && there[1] == k[1] && *(const uint64_t *)(const void *)p == words[0]) {
+            fold(table, p + PMAP__PAIR_HEAD, record);
             return;
         }
-    p->k[0] = k[0];
-    p->k[1] = k[1];
-    p->size = size;
-    p->hash = hash;
-    memcpy(&p->value, pmap__record_value(record), table->combine.size);
+    }
+    memcpy(p, record, table->key_at);
+    memcpy(p + table->key_at, k, sizeof k);
     table->n_places++;
 }
 
@@ -140,10 +139,10 @@ static void *record_at(const struct pmap__table *table, uint32_t number)
     return table->blocks[number >> OFFSET_BITS].bytes + ((size_t)(number & ((1u << OFFSET_BITS) - 1)) << 3);
 }
 
-static bool grow_slots(struct pmap__table *table)
+static bool grow_slots(struct pmap__table *table, bool force)
 {
     size_t capacity = larger(table->slots_capacity);
-    struct pmap__table_slot *slots = calloc(capacity, sizeof *slots);
+    struct pmap__table_slot *slots = may_grow(table, capacity * sizeof *slots, force) ? calloc(capacity, sizeof *slots) : NULL;
 
     if (slots == NULL)
         return false;
@@ -156,7 +155,7 @@ static bool grow_slots(struct pmap__table *table)
         slots[at] = table->slots[i];
     }
     free(table->slots);
-    hold(table, (capacity - table->slots_capacity) * sizeof *slots);
+    hold(table, (capacity - table->slots_capacity) * (sizeof *slots + PMAP__TABLE_SORT));
     table->slots = slots;
     table->slots_capacity = capacity;
     return true;
@@ -241,78 +240,63 @@ static inline bool is_short(const struct pmap__table *table, const void *record)
     return table->each && pmap__record_key_size(record) <= PMAP__SHORT_KEY;
 }
 
-static bool make_room(struct pmap__table *table)
+static bool make_room(struct pmap__table *table, bool force)
 {
     while (table->each && is_full(table->n_places, table->capacity))
-        if (!grow_places(table))
+        if (!grow_places(table, force))
             return false;
     while (is_full(table->n_slots, table->slots_capacity))
-        if (!grow_slots(table))
+        if (!grow_slots(table, force))
             return false;
     return true;
 }
 
 /* Where to look for a record first. (Not a function that prefetches itself: gcc takes it for one without an effect, and drops it.) */
-static inline const void *first_look(const struct pmap__table *table, const void *record)
+static inline const char *first_look(const struct pmap__table *table, const void *record)
 {
     uint32_t hash = (uint32_t)pmap__record_tag(record);
 
     if (is_short(table, record))
         return place_at(table, home(hash, table->capacity));
-    return &table->slots[home(hash, table->slots_capacity)];
+    return (const char *)&table->slots[home(hash, table->slots_capacity)];
 }
 
-bool pmap__table_add(struct pmap__table *table, const void *records, size_t size)
+size_t pmap__table_add(struct pmap__table *table, const void *records, size_t size, bool force)
 {
-    const char *at = records, *end = at + size;
+    const char *begin = records, *at = begin, *end = at + size;
 
     while (at < end) {
-        const void *batch[BATCH];
+        const char *batch[BATCH];
         size_t n = 0;
 
-        if (!make_room(table))
-            return false;
+        if (!make_room(table, force))
+            break;
         for (; n < BATCH && at < end; at += pmap__record_size(at)) {
-            __builtin_prefetch(first_look(table, at), 1);
+            const char *look = first_look(table, at);
+            __builtin_prefetch(look, 1);
+            __builtin_prefetch(look + table->each, 1); /* it may lie in two cache lines */
             batch[n++] = at;
         }
         for (size_t i = 0; i < n; i++) {
             if (is_short(table, batch[i]))
                 add_short(table, batch[i]);
             else if (!add_long(table, batch[i]))
-                return false;
+                return (size_t)(batch[i] - begin);
         }
     }
-    return true;
+    return (size_t)(at - begin);
 }
 
 /* ---- Looking ---- */
 
 void pmap__table_each(const struct pmap__table *table, void (*each)(const void *record, void *argument), void *argument)
 {
+    for (size_t i = 0; i < table->capacity; i++)
+        if (!is_free(place_at(table, i)))
+            each(place_at(table, i), argument);
     for (size_t b = 0; b < table->n_blocks; b++) {
         const struct pmap__table_block *block = &table->blocks[b];
         for (size_t at = 0; at < block->used; at += pmap__record_size(block->bytes + at))
             each(block->bytes + at, argument);
     }
-}
-
-size_t pmap__table_export_size(const struct pmap__table *table)
-{
-    return table->n_places * pmap__pair_size(PMAP__SHORT_KEY, table->combine.size);
-}
-
-size_t pmap__table_export(const struct pmap__table *table, void *to)
-{
-    char *at = to;
-
-    for (size_t i = 0; i < table->capacity; i++) {
-        const place *p = place_at(table, i);
-        if (p->size == 0)
-            continue;
-        struct pmap__pair pair = {p->k, &p->value, p->size - 1, table->combine.size, 0};
-        pmap__record_write(at, &pair);
-        at += pmap__pair_size(pair.key_size, pair.value_size);
-    }
-    return (size_t)(at - (char *)to);
 }

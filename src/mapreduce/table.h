@@ -3,7 +3,7 @@
  *
  * The pairs of a partition where values are combined: two hash tables, in which values of a key are folded into one.
  *
- *   Short keys with short values lie in the table itself, as two words and a value: one look into memory for each.
+ *   Short keys with short values lie in the table itself, as records with room for a key of two words: one look into memory for each.
  *   Others are records (pair.h) in blocks, which never move; a slot of the table has 32 bits of a record's hash and its place, so that most
  *   slots of other keys are told without a look at their record.
  *
@@ -22,14 +22,6 @@
 #define PMAP__SHORT_KEY 16
 #define PMAP__SHORT_VALUE 40
 
-/* A pair in the table. */
-struct pmap__table_place {
-    uint64_t k[2];  /* the key, zeros behind it */
-    uint32_t size;  /* of it, plus 1; 0: the place is free */
-    uint32_t hash;
-    uint64_t value; /* or more of it */
-};
-
 struct pmap__table_slot {
     uint32_t hash;
     uint32_t place; /* 0: free; else 1 + block << 13 | offset / 8 */
@@ -41,8 +33,9 @@ struct pmap__table_block {
 };
 
 struct pmap__table {
-    char *places;
+    char *places;              /* each is a record, or all zero */
     size_t each;               /* bytes of a place; 0: values are too long for places */
+    size_t key_at;             /* where in a place the key is */
     size_t n_places, capacity; /* that are taken, and all */
     struct pmap__table_slot *slots;
     size_t n_slots, slots_capacity;
@@ -63,14 +56,14 @@ static inline size_t pmap__table_keys(const struct pmap__table *table)
     return table->n_places + table->n_slots;
 }
 
-/* Fold size bytes of records into it; their tags are the hashes of their keys. False if memory is short: some of them are in it. */
-bool pmap__table_add(struct pmap__table *table, const void *records, size_t size);
+/* Fold size bytes of records into it; their tags are the hashes of their keys. How many bytes of them it took, whole records: fewer if
+ * memory is short, or it had to grow and the budget does not allow that, unless force. */
+size_t pmap__table_add(struct pmap__table *table, const void *records, size_t size, bool force);
 
-/* Call each(record, argument) for all records in blocks, in no order of use. */
+/* Call each(record, argument) for all records, in no order of use. They stay where they are until the next addition. */
 void pmap__table_each(const struct pmap__table *table, void (*each)(const void *record, void *argument), void *argument);
 
-/* Write the pairs of the table itself as records, side by side, to where so many bytes are free at most; how many were written. */
-size_t pmap__table_export_size(const struct pmap__table *table);
-size_t pmap__table_export(const struct pmap__table *table, void *to);
+/* Bytes per key that sorting them takes; they are counted in held. */
+#define PMAP__TABLE_SORT sizeof(struct pmap__sort_entry)
 
 #endif
