@@ -40,8 +40,8 @@ status=0
 
 memory=$((bytes / 8))
 timed() { bench/timed "$work/$name" "$@"; }
-pmap() { timed examples/"$1" "${@:2}" "$data" -o "$out"; }
-pmap_ranks() { timed "${mpirun[@]}" -n 2 examples/"$1" --threads 1 "$data" -o "$out"; }
+pmap() { timed src/tools/pmap-"$1" "${@:2}" "$data" -o "$out"; }
+pmap_ranks() { timed "${mpirun[@]}" -n 2 src/tools/pmap-"$1" --threads 1 "$data" -o "$out"; }
 
 count_tuned() { timed bench/count_tuned "$data" >"$out"; }
 count_simple() { timed bench/count_simple <"$data" >"$out"; }
@@ -67,19 +67,19 @@ list() { # what: name, most, needs
     words) cat <<END ;;
 count_tuned $repetitions bench/count_tuned
 count_simple $repetitions bench/count_simple
-wordcount_threads_2 $repetitions examples/wordcount
-wordcount_threads_1 $repetitions examples/wordcount
-wordcount_ranks_2 $repetitions examples/wordcount ${mpirun[0]}
-wordcount_little_memory $repetitions examples/wordcount
+wordcount_threads_2 $repetitions src/tools/pmap-wordcount
+wordcount_threads_1 $repetitions src/tools/pmap-wordcount
+wordcount_ranks_2 $repetitions src/tools/pmap-wordcount ${mpirun[0]}
+wordcount_little_memory $repetitions src/tools/pmap-wordcount
 python_counter 2 /usr/bin/python3
 tr_sort_uniq 1 sort
 END
     records) cat <<END ;;
 sort_half_of_memory $repetitions sort
 sort_little_memory $repetitions sort
-pmap_threads_2 $repetitions examples/sort
-pmap_ranks_2 $repetitions examples/sort ${mpirun[0]}
-pmap_little_memory $repetitions examples/sort
+pmap_threads_2 $repetitions src/tools/pmap-sort
+pmap_ranks_2 $repetitions src/tools/pmap-sort ${mpirun[0]}
+pmap_little_memory $repetitions src/tools/pmap-sort
 END
     esac
 }

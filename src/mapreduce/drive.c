@@ -3,7 +3,7 @@
  *
  * A map-reduce from beginning to end, as the root's caller sees to it:
  *
- *   plan the splits -> BEGIN -> (SAMPLE -> BORDERS) -> MAP -> FLUSH -> REDUCE -> output -> COUNTS -> END, or KEEP
+ *   plan the splits -> BEGIN -> (SAMPLE -> BORDERS) -> MAP -> DRAIN -> FLUSH -> REDUCE -> output -> COUNTS -> END, or KEEP
  *
  * Every arrow waits for all ranks. Between BEGIN and END whatever fails ends in STOP and END on all ranks, so that
  * nothing is under way when sites go; and no file has come to its name before all is well.
@@ -619,6 +619,25 @@ static void add_out_bytes(struct drive *d, const struct pmap_bytes *answer)
     }
 }
 
+/* A step for every thread of all ranks. */
+static enum pmap_status drain(struct drive *d)
+{
+    struct pmap__step step = {.kind = PMAP__STEP_DRAIN, .number = d->plan.number};
+    struct pmap__flights *flights = pmap__flights_create(&d->rules, (size_t)pmap__root_threads(d->rules.tenant->root));
+    enum pmap_status status = flights ? PMAP_OK : no_memory(d);
+    struct pmap_bytes answer;
+
+    for (uint64_t r = 0; r < d->plan.ranks; r++)
+        for (uint64_t t = 0; t < d->plan.threads[r] && status == PMAP_OK; t++)
+            status = pmap__flights_send(flights, &step, NULL, 0, 1 + (int)r, (size_t)t, d->error);
+    while (status == PMAP_OK && !pmap__flights_empty(flights)) {
+        status = pmap__flights_take(flights, &answer, d->error);
+        free(answer.data);
+    }
+    pmap__flights_destroy(flights);
+    return status;
+}
+
 static enum pmap_status flush(struct drive *d)
 {
     struct pmap_bytes *answers = calloc((size_t)d->plan.n_owners, sizeof *answers);
@@ -629,7 +648,9 @@ static enum pmap_status flush(struct drive *d)
         free(answers);
         return no_memory(d);
     }
-    enum pmap_status status = all_ranks(d, PMAP__STEP_FLUSH, NULL, 0, answers);
+    enum pmap_status status = drain(d);
+    if (status == PMAP_OK)
+        status = all_ranks(d, PMAP__STEP_FLUSH, NULL, 0, answers);
     for (size_t i = 0; i < d->plan.n_owners; i++) {
         if (status == PMAP_OK)
             add_out_bytes(d, &answers[i]);

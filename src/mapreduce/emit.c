@@ -118,27 +118,31 @@ static bool flush_block(struct pmap_emitter *out, size_t partition)
     return well;
 }
 
+/* The block of a partition is full, or there is none; NULL: the item has failed. */
+static struct pmap__block *next_block(struct pmap_emitter *out, size_t partition, size_t size)
+{
+    if (!flush_block(out, partition))
+        return NULL;
+    struct pmap__block *block = out->blocks[partition];
+    if (block && block->size < size) {
+        pmap__block_free(out->site->budget, block);
+        block = NULL;
+    }
+    if (block == NULL)
+        block = pmap__block_create(out->site->budget, size > out->site->block ? size : out->site->block);
+    out->blocks[partition] = block;
+    if (block == NULL)
+        no_memory(out);
+    return block;
+}
+
 /* Room for so many bytes in the block of a partition; NULL: the item has failed. */
-static void *reserve(struct pmap_emitter *out, size_t partition, size_t size)
+static inline void *reserve(struct pmap_emitter *out, size_t partition, size_t size)
 {
     struct pmap__block *block = out->blocks[partition];
 
-    if (block == NULL || size > block->size - block->used) {
-        if (!flush_block(out, partition))
-            return NULL;
-        block = out->blocks[partition];
-        if (block && block->size < size) {
-            pmap__block_free(out->site->budget, block);
-            block = NULL;
-        }
-        if (block == NULL)
-            block = pmap__block_create(out->site->budget, size > out->site->block ? size : out->site->block);
-        out->blocks[partition] = block;
-        if (block == NULL)
-            no_memory(out);
-        if (block == NULL)
-            return NULL;
-    }
+    if ((block == NULL || size > block->size - block->used) && (block = next_block(out, partition, size)) == NULL)
+        return NULL;
     void *at = (char *)block->bytes + block->used;
     block->used += size;
     block->records++;
@@ -162,11 +166,53 @@ static void send_on(struct pmap_emitter *out, const void *key, size_t key_size, 
                                                        (struct pmap_view){value, value_size});
 }
 
-static void pass_on(void *owner, const void *key, size_t key_size, const void *value)
+/* ---- From the front ---- */
+
+/* A pair of the front as a record: its key is two words with zeros behind. */
+static inline void write_place(uint64_t *to, const struct pmap__front_place *place, size_t key_size, size_t value_size, uint64_t hash)
+{
+    size_t words = pmap__padded(value_size) / 8;
+
+    to[0] = (uint64_t)value_size << 24 | key_size;
+    to[1] = hash;
+    to[2] = place->value;
+    if (words > 1) {
+        to[1 + words] = 0;
+        memcpy(to + 2, &place->value, value_size);
+    }
+    if (key_size > 0)
+        to[2 + words] = place->k[0];
+    if (key_size > 8)
+        to[3 + words] = place->k[1];
+}
+
+/* So many together: their hashes do not wait for each other. */
+static void pass_some(struct pmap_emitter *out, const struct pmap__front_place *places, size_t n, size_t each)
+{
+    const char *at = (const char *)places;
+    uint64_t hashes[PMAP__FRONT_BATCH];
+
+    for (size_t i = 0; i < n; i++) {
+        const struct pmap__front_place *p = (const void *)(at + i * each);
+        hashes[i] = p->size ? hash_of(p->k, p->size - 1) : 0;
+    }
+    for (size_t i = 0; i < n && !out->failed; i++) {
+        const struct pmap__front_place *p = (const void *)(at + i * each);
+        if (p->size == 0)
+            continue;
+        size_t key_size = p->size - 1, partition = partition_of(out, p->k, key_size, hashes[i]);
+        uint64_t *to = out->failed ? NULL : reserve(out, partition, pmap__pair_size(key_size, out->value_size));
+        if (to)
+            write_place(to, p, key_size, out->value_size, hashes[i]);
+    }
+}
+
+static void pass_on(void *owner, const struct pmap__front_place *places, size_t n, size_t each)
 {
     struct pmap_emitter *out = owner;
-    if (!out->failed)
-        send_on(out, key, key_size, value, out->value_size);
+
+    for (size_t i = 0; i < n && !out->failed; i += PMAP__FRONT_BATCH)
+        pass_some(out, (const void *)((const char *)places + i * each), n - i < PMAP__FRONT_BATCH ? n - i : PMAP__FRONT_BATCH, each);
 }
 
 #define SAMPLED 256 /* bytes of a key: any bytes will do as a border */
@@ -344,11 +390,23 @@ bool pmap__emitter_end(struct pmap_emitter *out, bool well)
     return !out->failed;
 }
 
+/* It is not needed any more, and large: stores shall have its memory. */
+static void flush_front(struct pmap_emitter *out)
+{
+    pmap__front_empty(out->front);
+    out->counts.pairs += out->front->pairs;
+    out->counts.pair_bytes += out->front->pair_bytes;
+    out->counts.combined += out->front->folded;
+    pmap__budget_give(out->site->budget, pmap__front_memory(out->front));
+    pmap__front_destroy(out->front);
+    out->front = NULL;
+}
+
 bool pmap__emitter_flush(struct pmap_emitter *out)
 {
     out->failed = false;
     if (out->front)
-        pmap__front_empty(out->front);
+        flush_front(out);
     for (size_t p = 0; p < out->site->plan.partitions && !out->failed; p++)
         flush_block(out, p);
     return !out->failed;

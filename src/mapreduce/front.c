@@ -16,7 +16,7 @@ static inline uint32_t bucket_of(const struct pmap__front *front, const uint64_t
 {
     uint64_t h = k[0] * UINT64_C(0x9e3779b97f4a7c15) ^ k[1] * UINT64_C(0xc2b2ae3d27d4eb4f);
     h = (h ^ h >> 29) * UINT64_C(0xd6e8feb86659fd93);
-    return (uint32_t)(h >> 32) & (uint32_t)front->mask;
+    return (uint32_t)(((h >> 32) * front->buckets) >> 32);
 }
 
 /* Of a key of which 16 bytes can be read. On a machine that puts the low bytes first. */
@@ -48,18 +48,17 @@ static inline bool is_key(const place *p, const place *key)
 
 /* The key is in neither place. It takes the one that was met less often, if that has been in the way as often as it was met; else it
  * passes on. */
-static void miss(struct pmap__front *front, place *a, place *b, const place *key)
+static inline void miss(place *a, place *b, const place *key, size_t each, place *passing)
 {
     place *p = a->size == 0 || (b->size && a->age <= b->age) ? a : b;
+    bool stays = p->size && p->age > 0;
 
-    if (p->size && p->age > 0) {
+    memcpy(passing, stays ? key : p, each); /* a free place passes on as one of size 0 */
+    if (stays) {
         p->age--;
-        front->pass(front->owner, key->k, key->size - 1, &key->value);
         return;
     }
-    if (p->size)
-        front->pass(front->owner, p->k, p->size - 1, &p->value);
-    memcpy(p, key, front->each);
+    memcpy(p, key, each);
     p->age = 0;
 }
 
@@ -75,6 +74,7 @@ static inline void fold(const struct pmap__front *front, place *p, const place *
 static inline __attribute__((always_inline)) void drain(struct pmap__front *front, size_t each, bool sum)
 {
     size_t n = front->waiting, missed = 0, key_bytes = 0;
+    char *passing = front->passing;
 
     front->waiting = 0;
     for (size_t i = 0; i < n; i++) {
@@ -86,13 +86,14 @@ static inline __attribute__((always_inline)) void drain(struct pmap__front *fron
         } else if (is_key(b, key)) {
             fold(front, b, key, sum);
         } else {
-            missed++;
-            miss(front, a, b, key);
+            miss(a, b, key, each, (place *)(void *)(passing + missed++ * each));
         }
     }
     front->pairs += n;
     front->pair_bytes += key_bytes - n + n * front->combine.size;
     front->folded += n - missed;
+    if (missed)
+        front->pass(front->owner, (const place *)(const void *)passing, missed, each);
 }
 
 void pmap__front_drain(struct pmap__front *front)
@@ -142,27 +143,21 @@ void pmap__front_add_waiting(struct pmap__front *front, const struct pmap_waitin
 void pmap__front_empty(struct pmap__front *front)
 {
     pmap__front_drain(front);
-    for (size_t i = 0; i < 2 * (front->mask + 1); i++) {
-        place *p = (place *)(void *)(front->places + i * front->each);
-        if (p->size)
-            front->pass(front->owner, p->k, p->size - 1, &p->value);
-        p->size = p->age = 0;
-    }
+    front->pass(front->owner, (const place *)(const void *)front->places, 2 * front->buckets, front->each);
+    memset(front->places, 0, pmap__front_memory(front));
 }
 
 /* ---- Life ---- */
 
 size_t pmap__front_memory(const struct pmap__front *front)
 {
-    return 2 * (front->mask + 1) * front->each;
+    return 2 * front->buckets * front->each;
 }
 
-enum pmap_status pmap__front_create(size_t size, const struct pmap__combine *combine,
-                                    void (*pass)(void *owner, const void *key, size_t key_size, const void *value), void *owner,
+enum pmap_status pmap__front_create(size_t size, const struct pmap__combine *combine, pmap__front_pass_fn *pass, void *owner,
                                     struct pmap__front **made)
 {
     struct pmap__front *front = calloc(1, sizeof *front);
-    size_t buckets = 1;
 
     if (front == NULL)
         return PMAP_ENOMEM;
@@ -170,13 +165,12 @@ enum pmap_status pmap__front_create(size_t size, const struct pmap__combine *com
     front->pass = pass;
     front->owner = owner;
     front->each = sizeof(place) - 8 + ((combine->size + 7) & ~(size_t)7);
-    while (buckets * 4 * front->each <= size)
-        buckets *= 2;
-    front->mask = buckets - 1;
+    front->buckets = size / (2 * front->each) + 1;
     size_t bytes = pmap__front_memory(front), aligned = bytes >= HUGE_PAGE ? HUGE_PAGE : 64;
     front->places = aligned_alloc(aligned, (bytes + aligned - 1) & ~(aligned - 1));
     front->batch = malloc(PMAP__FRONT_BATCH * front->each);
-    if (front->places == NULL || front->batch == NULL) {
+    front->passing = malloc(PMAP__FRONT_BATCH * front->each);
+    if (front->places == NULL || front->batch == NULL || front->passing == NULL) {
         pmap__front_destroy(front);
         return PMAP_ENOMEM;
     }
@@ -194,6 +188,7 @@ void pmap__front_destroy(struct pmap__front *front)
     if (front) {
         free(front->places);
         free(front->batch);
+        free(front->passing);
     }
     free(front);
 }

@@ -27,21 +27,24 @@ struct pmap__front_place {
     uint64_t value; /* or more of it */
 };
 
+/* n places, each bytes apart: pairs that pass on. */
+typedef void pmap__front_pass_fn(void *owner, const struct pmap__front_place *places, size_t n, size_t each);
+
 struct pmap__front {
     char *places;       /* buckets of two */
-    size_t mask;        /* buckets - 1 */
+    size_t buckets;
     size_t waiting;     /* in the batch */
     char *batch;        /* PMAP__FRONT_BATCH places */
     size_t each;        /* bytes of a place */
     struct pmap__combine combine;
-    void (*pass)(void *owner, const void *key, size_t key_size, const void *value); /* on */
+    char *passing;      /* what has found no room: as many places as the batch has */
+    pmap__front_pass_fn *pass;
     void *owner;
     uint64_t pairs, pair_bytes, folded; /* that went in; those that were folded into others */
 };
 
 /* size: bytes that it may take, about. PMAP_ENOMEM. */
-enum pmap_status pmap__front_create(size_t size, const struct pmap__combine *combine,
-                                    void (*pass)(void *owner, const void *key, size_t key_size, const void *value), void *owner,
+enum pmap_status pmap__front_create(size_t size, const struct pmap__combine *combine, pmap__front_pass_fn *pass, void *owner,
                                     struct pmap__front **front);
 void pmap__front_destroy(struct pmap__front *front); /* NULL is fine */
 size_t pmap__front_memory(const struct pmap__front *front);

@@ -10,9 +10,10 @@
 
 /* ---- Sizes ---- */
 
-/* A front pays as long as a look into it costs less than a way to a table, which is far beyond the cache that a core has to itself; but all threads have
- * one. */
-#define FRONT_MAX ((size_t)(getenv("FRONT")?atoi(getenv("FRONT")):8) << 20)
+/* Bytes of all fronts of a rank, and of one. A front pays as long as a look into it costs less than a way to a table, even far beyond the cache that a
+ * core has to itself; but all threads have one, and keys that are in all of them are there several times. */
+#define FRONTS ((uint64_t)22 << 20)
+#define FRONT_MAX ((size_t)16 << 20)
 
 static size_t between(uint64_t size, size_t least, size_t most)
 {
@@ -27,7 +28,7 @@ static void decide_sizes(struct pmap__site *site, uint64_t limit)
     size_t largest = site->common.combine.size ? (size_t)16 << 10 : (size_t)64 << 10;
 
     site->block = between(limit / 8 / threads / partitions, 1 << 10, largest);
-    site->front = between(limit / 16 / threads, 16 << 10, FRONT_MAX);
+    site->front = between((limit / 16 < FRONTS ? limit / 16 : FRONTS) / threads, 16 << 10, FRONT_MAX);
     if (site->common.combine.size == 0 || site->common.combine.size > PMAP__FRONT_VALUE)
         site->front = 0; /* there is none, or entries would be too few */
     site->common.run_block = between(limit / 512, 4 << 10, (size_t)128 << 10);

@@ -45,6 +45,7 @@ struct pmap__site {
     struct pmap__outfile **files;    /* likewise; NULL: none yet */
     struct pmap_emitter **emitters;  /* by thread; made by the thread that first needs one */
     size_t n_emitters;
+    atomic_size_t drained;           /* emitters that somebody drains, or has drained */
     size_t block;                    /* bytes of an emitter's block */
     size_t front;                    /* bytes of an emitter's front; 0: none */
     struct pmap__formatter formatter;

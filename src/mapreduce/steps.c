@@ -123,15 +123,20 @@ static bool add_out_bytes(const struct pmap__site *site, uint64_t sums[])
     return true;
 }
 
-/* No thread maps any more: so this one may use the emitters of all. */
+/* No thread maps any more: so any thread may take any emitter. */
+static void drain(struct doing *d)
+{
+    size_t next = atomic_fetch_add(&d->site->drained, 1);
+
+    if (next < d->site->n_emitters && d->site->emitters[next])
+        pmap__emitter_flush(d->site->emitters[next]);
+}
+
 static void flush(struct doing *d)
 {
     struct pmap__site *site = d->site;
     size_t size = (size_t)site->plan.partitions * sizeof(uint64_t);
 
-    for (size_t t = 0; t < site->n_emitters; t++)
-        if (site->emitters[t] && !pmap__emitter_flush(site->emitters[t]))
-            return;
     if (!pmap__shuffle_settle(site, false) || pmap__site_check(site) || site->plan.sink != PMAP__SINK_SHARED)
         return;
     uint64_t *sums = calloc(1, size);
@@ -191,11 +196,7 @@ static void add_emitter(struct pmap__counts *sum, const struct pmap_emitter *out
     sum->bytes_in += out->counts.bytes_in;
     sum->pairs += out->counts.pairs;
     sum->pair_bytes += out->counts.pair_bytes;
-    if (out->front) {
-        sum->pairs += out->front->pairs;
-        sum->pair_bytes += out->front->pair_bytes;
-        sum->combined += out->front->folded;
-    }
+    sum->combined += out->counts.combined;
 }
 
 static void tell_counts(struct doing *d)
@@ -255,7 +256,8 @@ static const struct {
     bool lenient; /* there need be no site: the call has failed before there was one */
 } steps[] = {
     [PMAP__STEP_SAMPLE] = {take_sample, false}, [PMAP__STEP_BORDERS] = {set_borders, false},
-    [PMAP__STEP_FLUSH] = {flush, false},        [PMAP__STEP_FETCH] = {fetch, false},
+    [PMAP__STEP_DRAIN] = {drain, false},        [PMAP__STEP_FLUSH] = {flush, false},
+        [PMAP__STEP_FETCH] = {fetch, false},
     [PMAP__STEP_COMMIT] = {commit, false},      [PMAP__STEP_COUNTS] = {tell_counts, false},
     [PMAP__STEP_STOP] = {stop, true},           [PMAP__STEP_KEEP] = {keep, false},
     [PMAP__STEP_END] = {end, true},

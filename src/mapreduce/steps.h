@@ -8,7 +8,8 @@
  *   SAMPLE    anybody      keys of a piece of the input     as MAP                        -> records with keys
  *   BORDERS   each rank    the borders of ranges            records with keys
  *   MAP       anybody      map a split of a file, of an array or of records; or, on its owner, of a dataset
- *   FLUSH     each rank    bring all on its way to stores                                 -> bytes of output by partition, if they are known
+ *   DRAIN     each thread  bring what an emitter has to stores; as often as the rank has threads
+ *   FLUSH     each rank    wait until all is in stores                                     -> bytes of output by partition, if they are known
  *   REDUCE    the owner    reduce a partition
  *   FETCH     the owner    a block of a stash                                             -> number of the next block, records
  *   COMMIT    each rank    files come to their names
@@ -29,6 +30,7 @@ enum pmap__step_kind {
     PMAP__STEP_SAMPLE,
     PMAP__STEP_BORDERS,
     PMAP__STEP_MAP,
+    PMAP__STEP_DRAIN,
     PMAP__STEP_FLUSH,
     PMAP__STEP_REDUCE,
     PMAP__STEP_FETCH,

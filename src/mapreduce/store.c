@@ -323,7 +323,7 @@ static void sample_table(const struct pmap__table *table, size_t most, void (*ea
     size_t stride = table->capacity / most + 1;
 
     for (size_t i = 0; i < table->capacity; i += stride) {
-        const char *p = table->places + i * table->each;
+        const char *p = pmap__table_place(table, i);
         if (*(const uint64_t *)(const void *)p)
             each(pmap__record_key(p), pmap__record_key_size(p), argument);
     }

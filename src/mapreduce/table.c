@@ -8,6 +8,7 @@
 #define BLOCK ((size_t)64 << 10)
 #define OFFSET_BITS 13 /* of a place in a block, in units of 8 bytes */
 #define BATCH 64       /* records whose cache lines are on their way at once */
+#define AHEAD 512      /* bytes of records */
 #define LINE ((size_t)64)
 #define FIRST 128      /* places of a table that is not empty */
 
@@ -20,13 +21,20 @@ void pmap__table_init(struct pmap__table *table, const struct pmap__combine *com
     table->each = table->key_at + PMAP__SHORT_KEY;
 }
 
+static size_t segments_of(size_t capacity)
+{
+    return (capacity + PMAP__SEGMENT - 1) / PMAP__SEGMENT;
+}
+
 void pmap__table_clear(struct pmap__table *table)
 {
     for (size_t i = 0; i < table->n_blocks; i++)
         free(table->blocks[i].bytes);
+    for (size_t i = 0; i < segments_of(table->capacity); i++)
+        free(table->segments[i]);
     free(table->blocks);
     free(table->slots);
-    free(table->places);
+    free(table->segments);
     pmap__budget_give(table->budget, table->held);
     pmap__table_init(table, &table->combine, table->budget);
 }
@@ -58,7 +66,13 @@ static size_t larger(size_t capacity)
     return capacity ? capacity + capacity / 2 : FIRST;
 }
 
-/* Growing takes the new places while the old ones are still there. */
+/* The same in whole segments. */
+static size_t larger_places(size_t capacity)
+{
+    size_t size = larger(capacity);
+    return size < PMAP__SEGMENT ? size : segments_of(size) * PMAP__SEGMENT;
+}
+
 static bool may_grow(const struct pmap__table *table, size_t size, bool force)
 {
     return force || pmap__budget_held(table->budget) + size <= table->budget->limit;
@@ -66,39 +80,118 @@ static bool may_grow(const struct pmap__table *table, size_t size, bool force)
 
 /* ---- In the table ---- */
 
-static inline char *place_at(const struct pmap__table *table, size_t at)
-{
-    return table->places + at * table->each;
-}
-
 static inline bool is_free(const char *p)
 {
     return *(const uint64_t *)(const void *)p == 0; /* a value has at least a byte, so sizes are not all zero */
 }
 
+/* A table that grows, and pieces that its new segments may be made of. */
+struct piece {
+    struct piece *next;
+};
+struct growth {
+    struct pmap__table bigger;
+    struct piece *spare;
+};
+
+static void spare(struct growth *g, void *memory)
+{
+    struct piece *piece = memory;
+    piece->next = g->spare;
+    g->spare = piece;
+}
+
+static bool get_spare(struct growth *g, size_t n)
+{
+    for (; n > 0; n--) {
+        void *memory = aligned_alloc(LINE, PMAP__SEGMENT * g->bigger.each);
+        if (memory == NULL)
+            return false;
+        spare(g, memory);
+    }
+    return true;
+}
+
+static void free_spare(struct growth *g)
+{
+    while (g->spare) {
+        struct piece *piece = g->spare;
+        g->spare = piece->next;
+        free(piece);
+    }
+}
+
+static char *place_in(struct growth *g, size_t at)
+{
+    char **segment = &g->bigger.segments[at / PMAP__SEGMENT];
+
+    if (*segment == NULL) {
+        struct piece *piece = g->spare; /* there is one: see prepare */
+        g->spare = piece->next;
+        *segment = memset(piece, 0, PMAP__SEGMENT * g->bigger.each);
+    }
+    return pmap__table_place(&g->bigger, at);
+}
+
+static void move(struct growth *g, const char *record)
+{
+    size_t at = home((uint32_t)pmap__record_tag(record), g->bigger.capacity);
+
+    while (!is_free(place_in(g, at)))
+        at = next_of(at, g->bigger.capacity);
+    memcpy(place_in(g, at), record, g->bigger.each);
+}
+
+/* Get all that it needs. A small table is one piece of its own. Else, when k segments of the old table are empty, the new one has begun at most 3 / 2 k
+ * and two more, one of them its last, where it wraps around. So the difference and two more are enough. */
+static bool prepare(struct growth *g, const struct pmap__table *table)
+{
+    size_t before = table->capacity < PMAP__SEGMENT ? 0 : segments_of(table->capacity);
+
+    *g = (struct growth){.bigger = *table};
+    g->bigger.capacity = larger_places(table->capacity);
+    size_t n = segments_of(g->bigger.capacity);
+    g->bigger.segments = calloc(n, sizeof(char *));
+    if (g->bigger.segments == NULL)
+        return false;
+    if (g->bigger.capacity < PMAP__SEGMENT)
+        g->bigger.segments[0] = calloc(g->bigger.capacity, table->each);
+    if (g->bigger.segments[0] || (g->bigger.capacity >= PMAP__SEGMENT && get_spare(g, n - before + 2)))
+        return true;
+    free_spare(g);
+    free(g->bigger.segments);
+    return false;
+}
+
+static void empty_segment(struct growth *g, struct pmap__table *table, size_t i)
+{
+    size_t begin = i * PMAP__SEGMENT, end = begin + PMAP__SEGMENT < table->capacity ? begin + PMAP__SEGMENT : table->capacity;
+
+    for (size_t at = begin; at < end; at++)
+        if (!is_free(pmap__table_place(table, at)))
+            move(g, pmap__table_place(table, at));
+    if (table->capacity < PMAP__SEGMENT)
+        free(table->segments[i]);
+    else
+        spare(g, table->segments[i]);
+}
+
 static bool grow_places(struct pmap__table *table, bool force)
 {
-    struct pmap__table bigger = *table;
+    size_t size = (larger_places(table->capacity) - table->capacity) * (table->each + PMAP__TABLE_SORT);
+    struct growth g;
 
-    bigger.capacity = larger(table->capacity);
-    size_t size = (bigger.capacity * table->each + LINE - 1) & ~(LINE - 1);
-    bigger.places = may_grow(table, size, force) ? aligned_alloc(LINE, size) : NULL;
-    if (bigger.places == NULL)
+    if (!may_grow(table, size, force) || !prepare(&g, table))
         return false;
-    memset(bigger.places, 0, size);
-    for (size_t i = 0; i < table->capacity; i++) {
-        const char *p = place_at(table, i);
-        if (is_free(p))
-            continue;
-        size_t at = home((uint32_t)pmap__record_tag(p), bigger.capacity);
-        while (!is_free(place_at(&bigger, at)))
-            at = next_of(at, bigger.capacity);
-        memcpy(place_at(&bigger, at), p, table->each);
-    }
-    free(table->places);
-    hold(table, (bigger.capacity - table->capacity) * (table->each + PMAP__TABLE_SORT));
-    table->places = bigger.places;
-    table->capacity = bigger.capacity;
+    for (size_t i = 0; i < segments_of(table->capacity); i++)
+        empty_segment(&g, table, i);
+    for (size_t at = 0; at < g.bigger.capacity; at += PMAP__SEGMENT)
+        place_in(&g, at); /* it begins those that nothing has moved to */
+    free_spare(&g);
+    free(table->segments);
+    table->segments = g.bigger.segments;
+    table->capacity = g.bigger.capacity;
+    hold(table, size);
     return true;
 }
 
@@ -119,7 +212,7 @@ static inline void add_short(struct pmap__table *table, const void *record)
     uint64_t k[2] = {size > 0 ? key[0] : 0, size > 8 ? key[1] : 0};
     char *p;
 
-    for (; !is_free(p = place_at(table, at)); at = next_of(at, table->capacity)) {
+    for (; !is_free(p = pmap__table_place(table, at)); at = next_of(at, table->capacity)) {
         const uint64_t *there = (const uint64_t *)(const void *)(p + table->key_at);
         if (there[0] == k[0] && there[1] == k[1] && *(const uint64_t *)(const void *)p == words[0]) {
             fold(table, p + PMAP__PAIR_HEAD, record);
@@ -257,7 +350,7 @@ static inline const char *first_look(const struct pmap__table *table, const void
     uint32_t hash = (uint32_t)pmap__record_tag(record);
 
     if (is_short(table, record))
-        return place_at(table, home(hash, table->capacity));
+        return pmap__table_place(table, home(hash, table->capacity));
     return (const char *)&table->slots[home(hash, table->slots_capacity)];
 }
 
@@ -273,6 +366,7 @@ size_t pmap__table_add(struct pmap__table *table, const void *records, size_t si
             break;
         for (; n < BATCH && at < end; at += pmap__record_size(at)) {
             const char *look = first_look(table, at);
+            __builtin_prefetch(at + AHEAD); /* where the next one begins is known only when this one is there */
             __builtin_prefetch(look, 1);
             __builtin_prefetch(look + table->each, 1); /* it may lie in two cache lines */
             batch[n++] = at;
@@ -292,8 +386,8 @@ size_t pmap__table_add(struct pmap__table *table, const void *records, size_t si
 void pmap__table_each(const struct pmap__table *table, void (*each)(const void *record, void *argument), void *argument)
 {
     for (size_t i = 0; i < table->capacity; i++)
-        if (!is_free(place_at(table, i)))
-            each(place_at(table, i), argument);
+        if (!is_free(pmap__table_place(table, i)))
+            each(pmap__table_place(table, i), argument);
     for (size_t b = 0; b < table->n_blocks; b++) {
         const struct pmap__table_block *block = &table->blocks[b];
         for (size_t at = 0; at < block->used; at += pmap__record_size(block->bytes + at))

@@ -7,7 +7,8 @@
  *   Others are records (pair.h) in blocks, which never move; a slot of the table has 32 bits of a record's hash and its place, so that most
  *   slots of other keys are told without a look at their record.
  *
- * Both probe linearly and grow by half when they are seven eighths full. What misses the cache is fetched ahead, for a batch of records.
+ * Both probe linearly and grow by half when they are seven eighths full. A place is found by the high bits of the hash, so when a table of short keys grows its
+ * records move from segment to segment in order, and what has been emptied is filled again: it never takes much more than it needs. What misses the cache is fetched ahead, for a batch of records.
  *
  * A table has no lock. Its memory is counted in a budget.
  */
@@ -21,6 +22,7 @@
 
 #define PMAP__SHORT_KEY 16
 #define PMAP__SHORT_VALUE 40
+#define PMAP__SEGMENT ((size_t)1024) /* places */
 
 struct pmap__table_slot {
     uint32_t hash;
@@ -33,7 +35,7 @@ struct pmap__table_block {
 };
 
 struct pmap__table {
-    char *places;              /* each is a record, or all zero */
+    char **segments;           /* of places, each a record, or all zero: one of fewer, or several of PMAP__SEGMENT: what one table gives back is of use to the next */
     size_t each;               /* bytes of a place; 0: values are too long for places */
     size_t key_at;             /* where in a place the key is */
     size_t n_places, capacity; /* that are taken, and all */
@@ -65,5 +67,10 @@ void pmap__table_each(const struct pmap__table *table, void (*each)(const void *
 
 /* Bytes per key that sorting them takes; they are counted in held. */
 #define PMAP__TABLE_SORT sizeof(struct pmap__sort_entry)
+
+static inline char *pmap__table_place(const struct pmap__table *table, size_t at)
+{
+    return table->segments[at / PMAP__SEGMENT] + at % PMAP__SEGMENT * table->each;
+}
 
 #endif
