@@ -440,15 +440,23 @@ static void noise(struct pmap_view record, struct pmap_emitter *out)
 PMAP_MAPREDUCE(noisy, .map_record = noise, .value = PMAP_TYPE_NONE);
 PMAP_MAPREDUCE(noisy_written, .map_record = noise);
 
+/* Seeds of noise that no rank has memory for: some 8 KiB each. */
+static uint64_t seeds[5 * 600];
+static struct pmap_input much(void)
+{
+    for (size_t i = 0; i < sizeof seeds / sizeof *seeds; i++)
+        seeds[i] = i + 1;
+    return PMAP_RECORDS(seeds, 600 * (size_t)test_ranks());
+}
+
 static void a_missing_scratch_directory_is_named(void)
 {
     text_make();
 
-    const char *const paths[] = {text.path, NULL};
 
     for (int retries = 0; retries < 2; retries++) {
-        check_fails(&noisy_mapreduce, (struct pmap_mapreduce_options){.input = PMAP_PATHS(paths), .memory = 1 << 20, .retries = retries,
-                                                                      .scratch = files_path("no/scratch"), .split_size = 3000}, PMAP_EINVAL);
+        check_fails(&noisy_mapreduce, (struct pmap_mapreduce_options){.input = much(), .memory = 1 << 20, .retries = retries,
+                                                                      .scratch = files_path("no/scratch"), .split_size = 80}, PMAP_EINVAL);
         CHECK_NAMES(error.text, files_path("no/scratch"));
     }
 }
@@ -481,7 +489,6 @@ static void a_full_scratch_is_named(void)
 {
     text_make();
 
-    const char *const paths[] = {text.path, NULL};
     struct pairs got = {0};
 
     if (test_processes() > 1) {
@@ -490,8 +497,8 @@ static void a_full_scratch_is_named(void)
     }
     make_directory("scratch");
     for (int retries = 0; retries < 3; retries++) {
-        full(&noisy_mapreduce, (struct pmap_mapreduce_options){.input = PMAP_PATHS(paths), .memory = 1 << 20, .scratch = files_path("scratch"),
-                                                               .split_size = 3000, .retries = retries, .deliver = pairs_deliver, .user = &got},
+        full(&noisy_mapreduce, (struct pmap_mapreduce_options){.input = much(), .memory = 1 << 20, .scratch = files_path("scratch"),
+                                                               .split_size = 80, .retries = retries, .deliver = pairs_deliver, .user = &got},
              2 << 20);
         CHECK_NAMES(error.text, files_path("scratch"));
         CHECK_INT(got.n, 0);
@@ -504,7 +511,6 @@ static void a_full_output_is_named(void)
 {
     text_make();
 
-    const char *const paths[] = {text.path, NULL};
     size_t size;
 
     if (test_processes() > 1) {
@@ -516,7 +522,7 @@ static void a_full_output_is_named(void)
     write_file("full/file", "former", 6);
     write_file("full/parts/part-00001", "former", 6);
     for (int kind = 0; kind < 3; kind++) {
-        full(&noisy_written_mapreduce, (struct pmap_mapreduce_options){.input = PMAP_PATHS(paths), .partitions = 4, .retries = kind,
+        full(&noisy_written_mapreduce, (struct pmap_mapreduce_options){.input = much(), .partitions = 4, .retries = kind,
                                                                        .output = kind == 2 ? files_path("full/parts/") : files_path("full/file"),
                                                                        .order = kind == 1 ? PMAP_ORDER_RANGES : PMAP_ORDER_HASH},
              100000);
