@@ -295,7 +295,7 @@ static void check_run(const struct job *job, const struct text *t, const struct 
 
 static void check_jobs(const struct job jobs[], size_t n)
 {
-    struct text t = text_of(test_size(1500, 150));
+    struct text t = text_of(test_size(1000, 150));
 
     for (size_t i = 0; i < n; i++) {
         struct pairs expected = expected_of(&jobs[i], &t);
@@ -416,7 +416,7 @@ static void any_memory_gives_the_same(void)
 {
     static const struct job jobs[] = {{&digests_mapreduce, scatter_any, digest}, {&sized_100_mapreduce, scatter_sized_100, NULL}};
     static const size_t memories[] = {(size_t)1 << 20, (size_t)3 << 20, (size_t)1 << 40};
-    struct text t = text_of(test_size(20000, 500));
+    struct text t = text_of(test_size(10000, 500));
 
     for (size_t k = 0; k < 2; k++) {
         struct pairs expected = expected_of(&jobs[k], &t);
@@ -455,6 +455,7 @@ static void count_long_keys(struct pmap_view record, struct outlet out)
     outlet_emit(out, key, PMAP_KEY_MAX, &one, sizeof one);
     outlet_emit(out, "", 0, &one, sizeof one);
     outlet_emit(out, key, 100000, &one, sizeof one);
+    outlet_emit(out, key, PMAP_KEY_MAX, &one, sizeof one);
     free(key);
 }
 MAP_RECORD(count_long_keys)
@@ -463,7 +464,7 @@ PMAP_MAPREDUCE(longest_counts, .map_record = count_long_keys_record, .combine = 
 static void keys_are_as_long_as_may_be(void)
 {
     static const struct job jobs[] = {{&longest_mapreduce, long_keys, NULL}, {&longest_counts_mapreduce, count_long_keys, NULL}};
-    struct text t = {.bytes = strdup("b\na\n"), .size = 4};
+    struct text t = {.bytes = strdup("a\n"), .size = 2};
 
     t.path = write_file("text", t.bytes, t.size);
     t.lines = lines_of(t.bytes, t.size, &t.n);
@@ -557,7 +558,7 @@ static const struct test tests[] = {
 
 int main(int argc, char *argv[])
 {
-    int status = test_main_with_pool(argc, argv, tests, "t1 t2 t4 r1 r2 r3 r2t2 v3 v2t2");
+    int status = test_main_with_pool(argc, argv, tests, "t1 t4 r1 r3 r2t2 v2t2");
     files_remove();
     return status;
 }
