@@ -4,7 +4,8 @@
  * A file begins in one of two ways, and that decides how it ends:
  *
  *     without a name   O_TMPFILE in the directory it will be in. It gets its name by linkat, which never replaces: if there is a former
- *                      file, it gets a name aside first, and is renamed. Only in that instant a kill leaves something behind.
+ *                      file, it gets a name aside first, and is renamed. Only in that instant a kill leaves something behind. Of very
+ *                      many files those that find half of the descriptors taken get their name aside when they are finished.
  *     with one         where there is no O_TMPFILE (NFS, Lustre, old kernels), or no /proc to link the file from: a new name aside, and
  *                      rename.
  *
@@ -33,7 +34,7 @@ struct pmap__outfile {
     uint64_t place;   /* where it begins in a shared file; else 0 */
     uint64_t written; /* bytes that left the buffer */
     size_t used, capacity;
-    char buffer[];
+    char *buffer;     /* NULL: finished */
 };
 
 static enum pmap_status refused(const char *path, const char *why, struct pmap_error *error)
@@ -161,12 +162,12 @@ static enum pmap_status not_made(const char *path, int code, struct pmap_error *
 
 static struct pmap__outfile *file_alloc(const char *path, size_t buffer)
 {
-    struct pmap__outfile *file = buffer < SIZE_MAX - sizeof *file ? malloc(sizeof *file + buffer) : NULL;
+    struct pmap__outfile *file = malloc(sizeof *file);
 
     if (file == NULL)
         return NULL;
-    *file = (struct pmap__outfile){.fd = -1, .capacity = buffer, .path = strdup(path)};
-    if (file->path)
+    *file = (struct pmap__outfile){.fd = -1, .capacity = buffer, .path = strdup(path), .buffer = malloc(buffer ? buffer : 1)};
+    if (file->path && file->buffer)
         return file;
     pmap__file_abandon(file);
     return NULL;
@@ -260,13 +261,47 @@ uint64_t pmap__file_size(const struct pmap__outfile *file)
 
 /* ---- Ending ---- */
 
+/* A file without a name is one as long as it is open. So many may be, and other things want descriptors, too. */
+static bool are_few(int fd)
+{
+    long most = sysconf(_SC_OPEN_MAX);
+    return most < 0 || fd < most / 2;
+}
+
+/* Link a file without a name to a name aside. Its errno, or 0. The loop ends at the first name that is free. */
+static int link_aside(struct pmap__outfile *file)
+{
+    char proc[32];
+    int made;
+
+    proc_name(proc, file->fd);
+    do {
+        char *name = name_aside(file->target);
+        if (name == NULL)
+            return ENOMEM;
+        made = linkat(AT_FDCWD, proc, AT_FDCWD, name, AT_SYMLINK_FOLLOW);
+        if (made == 0)
+            file->aside = name;
+        else
+            free(name);
+    } while (made != 0 && errno == EEXIST);
+    return made == 0 ? 0 : errno;
+}
+
 enum pmap_status pmap__file_finish(struct pmap__outfile *file, struct pmap_error *error)
 {
-    bool nameless = file->target && !file->aside;
     enum pmap_status status = flush(file, error);
 
-    if (status != PMAP_OK || nameless || file->fd < 0)
+    if (status != PMAP_OK)
         return status;
+    free(file->buffer);
+    file->buffer = NULL;
+    file->capacity = 0;
+    bool nameless = file->target && !file->aside;
+    if (file->fd < 0 || (nameless && are_few(file->fd)))
+        return PMAP_OK;
+    if (nameless && (file->failed = link_aside(file)) != 0)
+        return write_failed(file, error);
     int closed = close(file->fd);
     file->fd = -1;
     if (closed == 0 || errno == EINTR) /* it is closed in either case */
@@ -281,18 +316,9 @@ static int link_somewhere(struct pmap__outfile *file)
     char proc[32];
 
     proc_name(proc, file->fd);
-    int made = linkat(AT_FDCWD, proc, AT_FDCWD, file->target, AT_SYMLINK_FOLLOW);
-    while (made != 0 && errno == EEXIST) {
-        char *name = name_aside(file->target);
-        if (name == NULL)
-            return ENOMEM;
-        made = linkat(AT_FDCWD, proc, AT_FDCWD, name, AT_SYMLINK_FOLLOW);
-        if (made == 0)
-            file->aside = name;
-        else
-            free(name);
-    }
-    return made == 0 ? 0 : errno;
+    if (linkat(AT_FDCWD, proc, AT_FDCWD, file->target, AT_SYMLINK_FOLLOW) == 0)
+        return 0;
+    return errno == EEXIST ? link_aside(file) : errno;
 }
 
 enum pmap_status pmap__file_commit(struct pmap__outfile *file, struct pmap_error *error)
@@ -326,6 +352,7 @@ void pmap__file_abandon(struct pmap__outfile *file)
     free(file->aside);
     free(file->target);
     free(file->path);
+    free(file->buffer);
     free(file);
 }
 
