@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -577,6 +578,23 @@ static void outputs_that_cannot_be_are_named(void)
     CHECK_STATUS(run(&counts_mapreduce, (struct pmap_mapreduce_options){.output = files_path("there/")}), PMAP_OK);
 }
 
+/* Of each part, from its beginning to the last one's end, only a name is held. */
+static void parts_are_more_than_files_may_be_open(void)
+{
+    struct rlimit former, few = {64, 64};
+
+    if (test_processes() > 1) {
+        test_skip("a limit on open files is one of a process");
+        return;
+    }
+    getrlimit(RLIMIT_NOFILE, &former);
+    few.rlim_max = former.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &few);
+    check_parts(&counts_mapreduce, words, 300, PMAP_ORDER_HASH);
+    check_parts(&counts_mapreduce, words, 200, PMAP_ORDER_RANGES);
+    setrlimit(RLIMIT_NOFILE, &former);
+}
+
 static const struct test tests[] = {
     TEST(one_file_is_sorted),
     TEST(formats_are_as_described),
@@ -588,6 +606,7 @@ static const struct test tests[] = {
     TEST(ranges_are_of_similar_size),
     TEST(a_former_larger_output_is_trimmed),
     TEST(parts_have_the_keys_that_the_function_says),
+    TEST(parts_are_more_than_files_may_be_open),
     TEST(parts_are_the_same_however_they_are_made),
     TEST(deliver_is_called_in_order_by_the_caller),
     TEST(deliver_may_stop_the_call),
