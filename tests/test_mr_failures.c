@@ -507,6 +507,47 @@ static void a_full_scratch_is_named(void)
     }
 }
 
+static void count_pairs(struct pmap_view key, struct pmap_values *values, struct pmap_emitter *out)
+{
+    struct pmap_view value;
+    int64_t n = 0;
+
+    (void)key;
+    while (pmap_values_next(values, &value))
+        n++;
+    pmap_emit_i64(out, "n", 1, n);
+}
+PMAP_MAPREDUCE(noisy_counted, .map_record = noise, .reduce = count_pairs);
+
+/* Runs fit, but their merge does not; then some are lost, and a second try must not take the others for all. */
+static void what_a_failed_merge_has_lost_is_missed(void)
+{
+    size_t n = test_size(8000, 0);
+    uint64_t *many = test_array(n, sizeof *many); /* two pairs of each, with two pages in scratch */
+    struct pairs got = {0};
+    struct pmap_mapreduce_stats s;
+    int64_t pairs = 0;
+
+    text_make();
+    for (size_t i = 0; i < n; i++)
+        many[i] = i;
+    struct pmap_mapreduce_options o = {.size = sizeof o, .input = PMAP_RECORDS(many, n), .memory = 1 << 20, .partitions = 1, .split_size = 80,
+                                       .retries = 20, .deliver = pairs_deliver, .user = &got, .error = &error, .stats = &s};
+    if (n == 0 || !limit_files((rlim_t)n * 2 * 2 * 4096 + (1 << 20))) {
+        test_skip("it takes many files, or a limit of several processes");
+    } else {
+        enum pmap_status status = pmap_mapreduce_with(the_pool, &noisy_counted_mapreduce, &o);
+        setrlimit(RLIMIT_FSIZE, &former_limit);
+        for (size_t i = 0; i < got.n; i++)
+            pairs += pmap_view_i64((struct pmap_view){got.pairs[i].value, got.pairs[i].value_size});
+        CHECK_SAYING(status == PMAP_EINVAL || pairs == 2 * (int64_t)n, "%s with %lld pairs, not %zu: %s", pmap_status_name(status),
+                     (long long)pairs, 2 * n, error.text);
+        check_good();
+    }
+    pairs_free(&got);
+    free(many);
+}
+
 static void a_full_output_is_named(void)
 {
     text_make();
@@ -727,6 +768,7 @@ static const struct test tests[] = {
     TEST(files_that_are_not_there_are_named),
     TEST(a_missing_scratch_directory_is_named),
     TEST(a_full_scratch_is_named),
+    TEST(what_a_failed_merge_has_lost_is_missed),
     TEST(a_full_output_is_named),
     TEST(arguments_that_make_no_sense_are_named),
     TEST(a_call_in_a_task_is_a_reported_deadlock),
