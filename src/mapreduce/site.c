@@ -50,8 +50,10 @@ static enum pmap_status make_arrays(struct pmap__site *site)
     site->stashes = calloc(n, sizeof *site->stashes);
     site->files = calloc(n, sizeof(struct pmap__outfile *));
     site->emitters = calloc(site->n_emitters, sizeof *site->emitters);
+    if (site->stores == NULL || site->stashes == NULL || site->files == NULL || site->emitters == NULL)
+        return PMAP_ENOMEM;
     site->under_way = calloc((size_t)site->plan.ranks, sizeof *site->under_way);
-    if (site->stores == NULL || site->stashes == NULL || site->files == NULL || site->emitters == NULL || site->under_way == NULL)
+    if (site->under_way == NULL)
         return PMAP_ENOMEM;
     for (size_t p = 0; p < n; p++) {
         pmap__store_init(&site->stores[p], &site->common);
@@ -112,7 +114,7 @@ void pmap__site_destroy(struct pmap__site *site)
         pmap__emitter_destroy(site->emitters[t]);
     for (size_t p = 0; site->files && p < partitions; p++)
         pmap__file_abandon(site->files[p]);
-    for (size_t p = 0; site->under_way && p < partitions; p++) { /* the last array made: so all are there */
+    for (size_t p = 0; site->under_way && p < partitions; p++) { /* the last array made: so all are there, and filled */
         pmap__store_fini(&site->stores[p]);
         pmap__stash_fini(&site->stashes[p]);
     }

@@ -38,7 +38,7 @@ static void answer(struct doing *d, const void *bytes, size_t size)
 
 static void begin(struct doing *d)
 {
-    struct pmap__plan plan;
+    struct pmap__plan plan = {0};
     struct pmap__site *site;
     struct pmap_error error = {.text = "the plan of the call makes no sense here"};
     enum pmap_status status = pmap__plan_decode(d->payload.data, d->payload.size, &plan);
@@ -51,6 +51,7 @@ static void begin(struct doing *d)
         pmap__post_enter(d->place->post, &site->resident);
     else
         fail(status, status == PMAP_ENOMEM ? NULL : &error);
+    pmap__plan_free(&plan); /* if no site has taken it */
 }
 
 struct sampling {
