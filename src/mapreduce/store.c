@@ -111,7 +111,7 @@ static bool make_room_for_run(struct pmap__store *store)
 static enum pmap_status write_run(struct pmap__store *store, const struct gathered *g, struct pmap__sorted *run,
                                   struct pmap_error *error)
 {
-    struct pmap__sorted_writer *writer;
+    struct pmap__sorted_writer *writer = NULL;
     enum pmap_status status = pmap__sorted_begin(store->common->scratch, store->common->run_block, &writer);
 
     for (size_t i = 0; i < g->n && status == PMAP_OK; i++)
