@@ -20,7 +20,7 @@ static size_t between(uint64_t size, size_t least, size_t most)
     return size < least ? least : size > most ? most : (size_t)size;
 }
 
-/* How the budget is shared out. An eighth is for the blocks of emitters, a sixteenth for their fronts, an eighth for letters; what is left is for stores.
+/* How the budget is shared out. An eighth is for the blocks of emitters, up to a quarter for their fronts, an eighth for letters; what is left is for stores.
  * No block is so large that its tail would not stay in cache, nor so small that its header shows. */
 static void decide_sizes(struct pmap__site *site, uint64_t limit)
 {
@@ -28,7 +28,7 @@ static void decide_sizes(struct pmap__site *site, uint64_t limit)
     size_t largest = site->common.combine.size ? (size_t)16 << 10 : (size_t)64 << 10;
 
     site->block = between(limit / 8 / threads / partitions, 1 << 10, largest);
-    site->front = between((limit / 16 < FRONTS ? limit / 16 : FRONTS) / threads, 16 << 10, FRONT_MAX);
+    site->front = between((limit / 4 < FRONTS ? limit / 4 : FRONTS) / threads, 16 << 10, FRONT_MAX);
     if (site->common.combine.size == 0 || site->common.combine.size > PMAP__FRONT_VALUE)
         site->front = 0; /* there is none, or entries would be too few */
     site->common.run_block = between(limit / 512, 4 << 10, (size_t)128 << 10);

@@ -114,8 +114,11 @@ static enum pmap_status write_run(struct pmap__store *store, const struct gather
     struct pmap__sorted_writer *writer = NULL;
     enum pmap_status status = pmap__sorted_begin(store->common->scratch, store->common->run_block, &writer);
 
-    for (size_t i = 0; i < g->n && status == PMAP_OK; i++)
+    for (size_t i = 0; i < g->n && status == PMAP_OK; i++) {
+        if (store->common->combine.size) /* hashes have done their work, and nothing is harder to compress; the records are ours, and will be freed */
+            ((uint64_t *)(uintptr_t)g->entries[i].record)[1] = 0;
         status = pmap__sorted_put(writer, g->entries[i].record, error);
+    }
     if (status == PMAP_OK)
         return pmap__sorted_end(writer, run, error);
     pmap__sorted_abandon(writer);
