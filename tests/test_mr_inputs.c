@@ -5,6 +5,7 @@
  * where it is from.
  */
 #include "harness.h"
+#include "mapreduce/near.h"
 #include "mr.h"
 
 #include <stdio.h>
@@ -36,6 +37,14 @@ static size_t border_of_paragraph(const char *data, size_t size)
 
 PMAP_MAPREDUCE(listed, .map_record = list_record);
 PMAP_MAPREDUCE(listed_pieces, .map = list_record);
+
+/* Every second page of a file is near, to whoever asks. */
+static bool near_pages(const char *path, uint64_t offset)
+{
+    (void)path;
+    return offset / 4096 % 2;
+}
+PMAP_MAPREDUCE(listed_near_first, .map_record = list_record, .near = near_pages);
 PMAP_MAPREDUCE(listed_paragraphs, .map_record = list_record, .border = border_of_paragraph);
 
 static void add_expected(struct pairs *expected, size_t file, size_t offset, const void *record, size_t size)
@@ -250,6 +259,37 @@ static void check_array(size_t record_size, size_t n)
     check(&listed_mapreduce, input, (struct pmap_mapreduce_options){.order = PMAP_ORDER_RANGES}, &expected, n * record_size);
     pairs_free(&expected);
     free(array);
+}
+
+static void near_splits_change_no_result(void)
+{
+    size_t size;
+    char *text = random_lines(test_size(5000, 500), 77, &size);
+    struct pairs expected = {0};
+
+    add_lines(&expected, 0, text, size);
+    check(&listed_near_first_mapreduce, PMAP_FILES(write_file("near", text, size)), (struct pmap_mapreduce_options){0}, &expected, size);
+    pairs_free(&expected);
+    free(text);
+}
+
+/* The function that decides, alone: three ranks, and what is near to them. */
+static void near_splits_go_first(void)
+{
+    static const char of_0[] = {1, 0, 0, 1, 0, 0, 1, 0}, of_2[] = {0, 0, 1, 1, 0, 0, 0, 0};
+    static const struct { size_t rank, split; } turns[] = {{2, 2}, {1, 1}, {0, 0}, {2, 3}, {0, 6}, {2, 4}, {1, 5}, {0, 7}};
+    const char *const near[] = {of_0, NULL, of_2};
+    struct pmap__near *n;
+
+    if (!CHECK_STATUS(pmap__near_create(8, 3, near, &n), PMAP_OK))
+        return;
+    for (size_t i = 0; i < sizeof turns / sizeof *turns; i++)
+        CHECK_INT(pmap__near_next(n, turns[i].rank), turns[i].split);
+    pmap__near_destroy(n);
+    CHECK_STATUS(pmap__near_create(2, 3, near, &n), PMAP_OK); /* what is near to others is better than nothing */
+    CHECK_INT(pmap__near_next(n, 1), 1);
+    CHECK_INT(pmap__near_next(n, 1), 0);
+    pmap__near_destroy(n);
 }
 
 static void arrays_of_any_size(void)
@@ -491,6 +531,8 @@ static const struct test tests[] = {
     TEST(ranges_of_packed_files),
     TEST(records_of_a_fixed_size),
     TEST(records_between_borders),
+    TEST(near_splits_change_no_result),
+    TEST(near_splits_go_first),
     TEST(arrays_of_any_size),
     TEST(generators_of_records_of_any_size),
     TEST(three_calls_in_a_chain),

@@ -207,6 +207,8 @@ static void send_chunk(struct pmap__root *root, struct pmap__job *job, int rank,
         pmap__root_settle(root, job);
         return;
     }
+    if (job->form.bind && !job->parent)
+        job->form.bind(job->form.binder, begin, begin + n, rank);
     if (find_body(job, begin, n, &body, &size, &ticket->packed) != PMAP_OK) {
         withdraw_ticket(root, ticket);
         return;

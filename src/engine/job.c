@@ -45,6 +45,8 @@ static void run(struct pmap__work *work, struct pmap__turn *turn)
     run.scattered = job->order;
     pmap__run_begin(&run);
     while (pmap__turn_next(turn)) {
+        if (job->form.bind && !job->parent)
+            job->form.bind(job->form.binder, turn->begin, turn->end, job->place->rank);
         if (job->fold)
             pmap__fold_span(job->fold, &run, turn->begin, turn->end);
         else

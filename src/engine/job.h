@@ -69,6 +69,10 @@ struct pmap__order_form {
     bool reasons;     /* keep a reason for each failed item */
     bool late;        /* it may come when the pool is closed, */
     bool last;        /* or even terminated: it tidies up */
+    /* Called before the items at these positions go to a rank, so that what they are may depend on it: it may write into args. Any thread,
+     * each position once. Not with a fold or costs. NULL: nothing to do. */
+    void (*bind)(void *binder, size_t begin, size_t end, int rank);
+    void *binder;
     int aim;          /* of a single item: 1 + the rank that it is for; 0: whoever is free */
     pmap_callback_fn *callback;
     pmap_error_callback_fn *error_callback;

@@ -21,6 +21,7 @@
 #include "engine/registry.h"
 #include "engine/wait.h"
 #include "mapreduce/flights.h"
+#include "mapreduce/near.h"
 #include "mapreduce/run.h"
 #include "mapreduce/site.h"
 
@@ -558,6 +559,42 @@ static bool is_done(const void *job)
     return pmap__job_is_done(job);
 }
 
+/* Steps of splits that are chosen when a rank takes them. */
+struct binding {
+    struct pmap__step *steps;
+    const struct pmap__split *splits;
+    struct pmap__near *near;
+};
+
+static void bind(void *binder, size_t begin, size_t end, int rank)
+{
+    struct binding *b = binder;
+
+    for (size_t i = begin; i < end; i++)
+        b->steps[i].split = b->splits[pmap__near_next(b->near, (size_t)rank)];
+}
+
+/* Ask all ranks which splits are near; NULL if the functions do not say. */
+static enum pmap_status find_near(struct drive *d, struct pmap__near **near)
+{
+    size_t n = (size_t)d->plan.n_owners, ranks = (size_t)d->plan.ranks;
+    struct pmap_bytes *answers = calloc(n, sizeof *answers);
+    const char **by_rank = calloc(ranks, sizeof(char *));
+    enum pmap_status status = answers && by_rank ? PMAP_OK : no_memory(d);
+
+    if (status == PMAP_OK)
+        status = all_ranks(d, PMAP__STEP_NEAR, d->splits, d->n_splits * sizeof *d->splits, answers);
+    for (size_t i = 0; i < n && status == PMAP_OK; i++)
+        by_rank[d->plan.owners[i]] = answers[i].data;
+    if (status == PMAP_OK && pmap__near_create(d->n_splits, ranks, by_rank, near) != PMAP_OK)
+        status = no_memory(d);
+    for (size_t i = 0; i < n && answers; i++)
+        free(answers[i].data);
+    free(answers);
+    free(by_rank);
+    return status;
+}
+
 /* Splits of files are all known, and small as items: they are one job, whose chunks the engine sizes. */
 static enum pmap_status map_files(struct drive *d)
 {
@@ -567,8 +604,15 @@ static enum pmap_status map_files(struct drive *d)
                                     .on_error = PMAP_STOP, .retries = d->patient.retries, .retry_delay = d->patient.retry_delay,
                                     .priority = d->rules.priority, .seed = d->rules.seed, .late = true};
     struct pmap__job job;
+    struct binding binding = {.steps = steps, .splits = d->splits};
     enum pmap_status status = steps && items && answers ? PMAP_OK : no_memory(d);
 
+    if (status == PMAP_OK && d->plan.what->near)
+        status = find_near(d, &binding.near);
+    if (binding.near) {
+        form.bind = bind;
+        form.binder = &binding;
+    }
     for (size_t i = 0; i < d->n_splits && status == PMAP_OK; i++) {
         steps[i] = (struct pmap__step){.kind = PMAP__STEP_MAP, .number = d->plan.number, .split_kind = PMAP__SPLIT_FILE,
                                        .split = d->splits[i]};
@@ -587,6 +631,7 @@ static enum pmap_status map_files(struct drive *d)
     }
     for (size_t i = 0; answers && i < d->n_splits; i++)
         free(answers[i].data);
+    pmap__near_destroy(binding.near);
     free(answers);
     free(items);
     free(steps);

@@ -114,6 +114,23 @@ static void set_borders(struct doing *d)
         fail(PMAP_ENOMEM, NULL);
 }
 
+/* Ask the function of each split. */
+static void tell_near(struct doing *d)
+{
+    const struct pmap__split *splits = d->payload.data;
+    const struct pmap__plan *plan = &d->site->plan;
+    size_t n = d->payload.size / sizeof *splits;
+    char *near = calloc(n + 1, 1);
+
+    for (size_t i = 0; near && i < n; i++)
+        if (splits[i].file < plan->files.n)
+            near[i] = plan->what->near(plan->files.files[splits[i].file].path, splits[i].begin);
+    if (near)
+        d->answer = (struct pmap_bytes){near, n + 1};
+    else
+        fail(PMAP_ENOMEM, NULL);
+}
+
 /* ---- After the map ---- */
 
 static bool add_out_bytes(const struct pmap__site *site, uint64_t sums[])
@@ -257,7 +274,7 @@ static const struct {
     bool lenient; /* there need be no site: the call has failed before there was one */
 } steps[] = {
     [PMAP__STEP_SAMPLE] = {take_sample, false}, [PMAP__STEP_BORDERS] = {set_borders, false},
-    [PMAP__STEP_DRAIN] = {drain, false},        [PMAP__STEP_FLUSH] = {flush, false},
+    [PMAP__STEP_NEAR] = {tell_near, false},     [PMAP__STEP_DRAIN] = {drain, false},        [PMAP__STEP_FLUSH] = {flush, false},
         [PMAP__STEP_FETCH] = {fetch, false},
     [PMAP__STEP_COMMIT] = {commit, false},      [PMAP__STEP_COUNTS] = {tell_counts, false},
     [PMAP__STEP_STOP] = {stop, true},           [PMAP__STEP_KEEP] = {keep, false},

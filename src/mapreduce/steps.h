@@ -7,6 +7,7 @@
  *   BEGIN     each rank    make a site                      the plan
  *   SAMPLE    anybody      keys of a piece of the input     as MAP                        -> records with keys
  *   BORDERS   each rank    the borders of ranges            records with keys
+ *   NEAR      each rank    which splits are near: the payload is all of them          -> a byte for each
  *   MAP       anybody      map a split of a file, of an array or of records; or, on its owner, of a dataset
  *   DRAIN     each thread  bring what an emitter has to stores; as often as the rank has threads
  *   FLUSH     each rank    wait until all is in stores                                     -> bytes of output by partition, if they are known
@@ -29,6 +30,7 @@ enum pmap__step_kind {
     PMAP__STEP_BEGIN = 1,
     PMAP__STEP_SAMPLE,
     PMAP__STEP_BORDERS,
+    PMAP__STEP_NEAR,
     PMAP__STEP_MAP,
     PMAP__STEP_DRAIN,
     PMAP__STEP_FLUSH,
