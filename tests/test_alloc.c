@@ -15,6 +15,8 @@
  */
 #include "harness.h"
 
+#include <pmap_mapreduce.h>
+
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
@@ -697,6 +699,105 @@ static void shared_data(struct pmap_pool *pool)
     judge("share again", status, PMAP_OK, true);
 }
 
+/* ---- Map-reduces ---- */
+
+/* A number under its last digit. */
+static void by_digit(struct pmap_view record, struct pmap_emitter *out)
+{
+    int x;
+    memcpy(&x, record.data, sizeof x);
+    pmap_emit_i64(out, &(char){(char)(x % 10)}, 1, x);
+}
+
+static void sum_values(struct pmap_view key, struct pmap_values *values, struct pmap_emitter *out)
+{
+    struct pmap_view value;
+    int64_t sum = 0;
+
+    while (pmap_values_next(values, &value))
+        sum += pmap_view_i64(value);
+    pmap_emit_i64(out, key.data, key.size, sum);
+}
+
+static void pass_on(struct pmap_view key, struct pmap_view value, struct pmap_emitter *out)
+{
+    pmap_emit(out, key.data, key.size, value.data, value.size);
+}
+
+/* Twelve values of 64 KiB for each number, random: they are not compressed, which would be allocations of zstd's. */
+static void much(struct pmap_view record, struct pmap_emitter *out)
+{
+    static _Thread_local uint64_t value[8192];
+    uint64_t state = 88172645463325252u;
+
+    for (size_t i = 0; i < 12; i++) {
+        for (size_t k = 0; k < 8192; k++)
+            value[k] = state = state * UINT64_C(6364136223846793005) + 1442695040888963407;
+        pmap_emit(out, record.data, record.size, value, sizeof value);
+    }
+}
+
+PMAP_MAPREDUCE(digits, .map_record = by_digit, .combine = pmap_sum_i64);
+PMAP_MAPREDUCE(listed_digits, .map_record = by_digit, .reduce = sum_values);
+PMAP_MAPREDUCE(passed_on, .map_pair = pass_on, .reduce = sum_values);
+PMAP_MAPREDUCE(large, .map_record = much);
+
+struct totals {
+    int64_t n, sum;
+};
+
+static bool add_up(void *user, struct pmap_view key, struct pmap_view value)
+{
+    struct totals *t = user;
+    t->n += (int64_t)key.size;
+    t->sum += pmap_view_i64(value);
+    return true;
+}
+
+static void mapreduces(struct pmap_pool *pool)
+{
+    int in[FEW];
+    struct totals t = {0, 0};
+    struct pmap_error error;
+
+    for (int i = 0; i < FEW; i++)
+        in[i] = i;
+    enum pmap_status status = pmap_mapreduce(pool, listed_digits, PMAP_RECORDS(in, FEW), .partitions = 2, .split_size = 48, .deliver = add_up,
+                                             .user = &t, .order = PMAP_ORDER_RANGES, .retries = 1, .error = &error);
+    judge("map-reduce", status, PMAP_OK, t.n == 10 && t.sum == FEW * (FEW - 1) / 2);
+}
+
+static void datasets(struct pmap_pool *pool)
+{
+    int in[FEW];
+    struct totals t = {0, 0};
+    struct pmap_dataset *set = NULL;
+    struct pmap_error error;
+
+    for (int i = 0; i < FEW; i++)
+        in[i] = i;
+    enum pmap_status status = pmap_mapreduce(pool, digits, PMAP_RECORDS(in, FEW), .partitions = 2, .keep = &set, .error = &error);
+    judge("dataset", status, PMAP_OK, set != NULL);
+    if (status != PMAP_OK) {
+        judge("dataset of a call that fails", PMAP_OK, PMAP_OK, set == NULL);
+        return;
+    }
+    status = pmap_mapreduce(pool, passed_on, PMAP_DATASET(set), .partitions = 2, .deliver = add_up, .user = &t, .error = &error);
+    judge("map-reduce of a dataset", status, PMAP_OK, t.n == 10 && t.sum == FEW * (FEW - 1) / 2);
+    pmap_dataset_free(set);
+}
+
+static void spilled_mapreduces(struct pmap_pool *pool)
+{
+    int in[2] = {1, 2};
+    struct totals t = {0, 0};
+    struct pmap_error error;
+
+    enum pmap_status status = pmap_mapreduce(pool, large, PMAP_RECORDS(in, 2), .memory = 1 << 20, .partitions = 2, .split_size = 4,
+                                             .deliver = add_up, .user = &t, .error = &error);
+    judge("map-reduce in scratch", status, PMAP_OK, t.n == 24 * (int64_t)sizeof in[0]);
+}
+
 /* ---- The pool itself ---- */
 
 static atomic_int initialized, threads_initialized;
@@ -868,6 +969,9 @@ SWEEP(maps_of_bytes)
 SWEEP(reductions)
 SWEEP(reductions_of_what_fails)
 SWEEP(shared_data)
+SWEEP(mapreduces)
+SWEEP(datasets)
+SWEEP(spilled_mapreduces)
 SWEEP(pools)
 SWEEP(terminated_pools)
 
@@ -890,6 +994,9 @@ static const struct test tests[] = {
     TEST(each_allocation_fails_in_turn_for_reductions),
     TEST(each_allocation_fails_in_turn_for_reductions_of_what_fails),
     TEST(each_allocation_fails_in_turn_for_shared_data),
+    TEST(each_allocation_fails_in_turn_for_mapreduces),
+    TEST(each_allocation_fails_in_turn_for_datasets),
+    TEST(each_allocation_fails_in_turn_for_spilled_mapreduces),
     TEST(each_allocation_fails_in_turn_for_pools),
     TEST(each_allocation_fails_in_turn_for_terminated_pools),
     {NULL, NULL},
