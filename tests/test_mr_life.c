@@ -373,6 +373,26 @@ static void the_dataset_of_another_pool_is_refused(void)
     pmap_destroy(first);
 }
 
+/* Its threads run no items: so it has no partitions either. */
+static void a_dedicated_root_only_hands_out(void)
+{
+    struct pmap_pool *pool;
+    struct pmap_dataset *dataset = NULL;
+    struct pairs got = {0};
+
+    CHECK_STATUS(pmap_create(&pool, .threads = test_threads(), .dedicated_root = test_ranks() > 1), PMAP_OK);
+    if (pool == NULL)
+        return;
+    check_good(pool);
+    CHECK_STATUS(pmap_mapreduce(pool, good, PMAP_FILES(text.path), .keep = &dataset, .split_size = 300), PMAP_OK);
+    CHECK_STATUS(pmap_mapreduce(pool, of_pairs, PMAP_DATASET(dataset), .deliver = pairs_deliver, .user = &got, .order = PMAP_ORDER_RANGES,
+                                .memory = 1 << 20), PMAP_OK);
+    CHECK(pairs_differ(&text.counts, &got) == SIZE_MAX);
+    pairs_free(&got);
+    pmap_dataset_free(dataset);
+    pmap_destroy(pool);
+}
+
 static const struct test tests[] = {
     TEST(terminate_ends_a_map),
     TEST(terminate_ends_a_reduce),
@@ -383,6 +403,7 @@ static const struct test tests[] = {
     TEST(close_lets_a_call_end_well),
     TEST(two_pools_share_the_ranks),
     TEST(the_dataset_of_another_pool_is_refused),
+    TEST(a_dedicated_root_only_hands_out),
     {NULL, NULL},
 };
 
