@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 
+#include <endian.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -51,8 +52,12 @@ static uint64_t prefix_of(const void *key, size_t key_size)
 {
     uint64_t prefix = 0;
 
-    for (size_t i = 0; i < 8; i++)
-        prefix = prefix << 8 | (i < key_size ? ((const unsigned char *)key)[i] : 0);
+    if (key_size >= 8) {
+        memcpy(&prefix, key, 8);
+        return be64toh(prefix);
+    }
+    for (size_t i = 0; i < key_size; i++)
+        prefix |= (uint64_t)((const unsigned char *)key)[i] << (56 - 8 * i);
     return prefix;
 }
 

@@ -220,16 +220,21 @@ static void end_group(struct pmap_values *v)
 
 /* ---- A partition ---- */
 
+static void note_largest(struct pmap__counts *counts, const void *key, size_t key_size, const struct pmap_values *v)
+{
+    size_t size = key_size < sizeof counts->largest_key - 1 ? key_size : sizeof counts->largest_key - 1;
+
+    counts->largest_values = v->n;
+    counts->largest_bytes = v->bytes;
+    memcpy(counts->largest_key, key, size);
+    counts->largest_key[size] = '\0';
+}
+
 static void count_group(struct pmap__counts *counts, const struct pmap_values *v)
 {
     counts->keys++;
-    if (v->n < counts->largest_values || (v->n == counts->largest_values && v->bytes <= counts->largest_bytes))
-        return;
-    counts->largest_values = v->n;
-    counts->largest_bytes = v->bytes;
-    size_t size = v->key_size < sizeof counts->largest_key - 1 ? v->key_size : sizeof counts->largest_key - 1;
-    memcpy(counts->largest_key, v->key, size);
-    counts->largest_key[size] = '\0';
+    if (v->n > counts->largest_values || (v->n == counts->largest_values && v->bytes > counts->largest_bytes))
+        note_largest(counts, v->key, v->key_size, v);
 }
 
 static bool reduce_group(struct pmap_values *v, struct sink *sink, struct pmap_emitter *out)
@@ -247,6 +252,27 @@ static bool reduce_group(struct pmap_values *v, struct sink *sink, struct pmap_e
                 return false;
     }
     return !out->failed && !pmap__item_has_failed() && v->status == PMAP_OK;
+}
+
+/* Where each key has one record, and nothing is to be done with it: on with them as they are. */
+static void pass_all(struct pmap_values *v, struct sink *sink, struct pmap__counts *counts)
+{
+    unsigned looks = 0;
+
+    while (advance(v)) {
+        struct pmap__pair pair = {pmap__record_key(v->record), pmap__record_value(v->record), pmap__record_key_size(v->record),
+                                  pmap__record_value_size(v->record), 0};
+        if (!put(sink, &pair) || (++looks % 256 == 0 && pmap__item_cancelled()))
+            return;
+        counts->keys++;
+        if (counts->keys == 1) { /* all are as large */
+            v->n = 1;
+            v->bytes = pair.value_size;
+            note_largest(counts, pair.key, pair.key_size, v);
+        }
+    }
+    if (v->status != PMAP_OK)
+        pmap__site_fail_item(v->status, &v->error);
 }
 
 static void reduce_all(struct pmap_values *v, struct sink *sink, struct pmap__counts *counts)
@@ -296,18 +322,19 @@ static size_t fan_in(const struct pmap__site *site)
     return n < FAN_IN_MIN ? FAN_IN_MIN : n;
 }
 
-static void reduce_source(struct pmap__site *site, struct pmap__source *source, struct sink *sink)
+/* simple: each key has one record, and there is no reduce function. */
+static void reduce_source(struct pmap__site *site, struct pmap__source *source, bool simple, struct sink *sink)
 {
     struct pmap__counts counts = {0};
     struct pmap_values v = {.site = site, .source = source};
     size_t size = site->common.combine.size;
 
-    if (size)
+    if (size && !simple)
         v.acc = malloc(pmap__padded(size));
-    if (size && v.acc == NULL)
+    if (size && !simple && v.acc == NULL)
         pmap__site_fail_item(PMAP_ENOMEM, NULL);
     else
-        reduce_all(&v, sink, &counts);
+        (simple ? pass_all : reduce_all)(&v, sink, &counts);
     free(v.acc);
     free(v.key);
     if (sink->onward)
@@ -322,9 +349,9 @@ static void reduce_source(struct pmap__site *site, struct pmap__source *source, 
 }
 
 /* False: the item has failed. Runs may have got lost in a merge then, so a second try would find less. */
-static bool open_store(struct pmap__site *site, size_t partition, bool again, struct pmap__source **source, struct pmap_error *error)
+static bool open_store(struct pmap__site *site, size_t partition, bool again, bool any_order, struct pmap__source **source,
+                       struct pmap_error *error)
 {
-    bool any_order = site->common.combine.size && site->plan.sink == PMAP__SINK_NEXT && site->plan.what->reduce == NULL;
     enum pmap_status status = pmap__store_open(&site->stores[partition], again, any_order, fan_in(site), source, error);
 
     if (status == PMAP_OK)
@@ -346,11 +373,13 @@ void pmap__reduce_partition(struct pmap__site *site, const struct pmap__step *st
         pmap__item_about(NULL);
         return;
     }
+    /* Combined values that are only emitted again may come in any order. */
+    bool onward = site->common.combine.size && site->plan.sink == PMAP__SINK_NEXT && site->plan.what->reduce == NULL;
     enum pmap_status status = open_sink(&sink, step, aside);
     if (status != PMAP_OK) {
         pmap__site_fail_item(status, &sink.error);
-    } else if (open_store(site, sink.partition, again, &source, &sink.error)) {
-        reduce_source(site, source, &sink);
+    } else if (open_store(site, sink.partition, again, onward, &source, &sink.error)) {
+        reduce_source(site, source, onward && site->stores[sink.partition].n_runs == 0, &sink);
         source->close(source);
     }
     pmap__item_about(NULL);
