@@ -12,7 +12,7 @@
 
 /* Bytes of all fronts of a rank, and of one. A front pays as long as a look into it costs less than a way to a table, even far beyond the cache that a
  * core has to itself; but all threads have one, and keys that are in all of them are there several times. */
-#define FRONTS ((uint64_t)22 << 20)
+#define FRONTS ((uint64_t)32 << 20)
 #define FRONT_MAX ((size_t)16 << 20)
 
 static size_t between(uint64_t size, size_t least, size_t most)

@@ -189,3 +189,50 @@ void pmap__sort(struct pmap__sort_entry *entries, size_t n)
     sort_by_prefix(entries, n);
     refine((struct group){entries, n, 0, WORD});
 }
+
+/* ---- Keys of two words ---- */
+
+static uint32_t size_of(const void *words)
+{
+    uint32_t size;
+    memcpy(&size, (const char *)words + 16, sizeof size);
+    return size;
+}
+
+/* Keys that are alike in 16 bytes differ in how many zeros they end with; there are few such. */
+static void sort_by_size(struct pmap__sort_entry *e, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        e[i].prefix = size_of(e[i].record);
+    insert_by_prefix(e, n);
+}
+
+static size_t equal_run(const struct pmap__sort_entry *e, size_t n)
+{
+    size_t end = 1;
+    while (end < n && e[end].prefix == e[0].prefix)
+        end++;
+    return end;
+}
+
+static void sort_by_second(struct pmap__sort_entry *e, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        e[i].prefix = be64toh(((const uint64_t *)e[i].record)[1]);
+    sort_by_prefix(e, n);
+    for (size_t begin = 0, run; begin < n; begin += run) {
+        run = equal_run(e + begin, n - begin);
+        if (run > 1)
+            sort_by_size(e + begin, run);
+    }
+}
+
+void pmap__sort_words(struct pmap__sort_entry *entries, size_t n)
+{
+    sort_by_prefix(entries, n);
+    for (size_t begin = 0, run; begin < n; begin += run) {
+        run = equal_run(entries + begin, n - begin);
+        if (run > 1)
+            sort_by_second(entries + begin, run);
+    }
+}

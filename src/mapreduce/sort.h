@@ -8,6 +8,8 @@
 
 #include "mapreduce/pair.h"
 
+#include <endian.h>
+
 struct pmap__sort_entry {
     uint64_t prefix; /* pmap__record_prefix(record, 0) */
     const void *record;
@@ -37,5 +39,12 @@ static inline struct pmap__sort_entry pmap__sort_entry_of(const void *record)
 /* Sort by pmap__record_compare; of equal records (the same tag, too) any may come first. The prefixes are used up: they mean nothing
  * then. It takes no memory but some KiB of the stack. */
 void pmap__sort(struct pmap__sort_entry *entries, size_t n);
+
+/* The same of what is no record but begins with a key of two words, zeros behind its bytes, and then its size in 4 bytes. No two keys are equal. */
+static inline struct pmap__sort_entry pmap__sort_entry_of_words(const void *words)
+{
+    return (struct pmap__sort_entry){be64toh(*(const uint64_t *)words), words};
+}
+void pmap__sort_words(struct pmap__sort_entry *entries, size_t n);
 
 #endif

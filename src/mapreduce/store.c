@@ -60,9 +60,14 @@ void pmap__store_fini(struct pmap__store *store)
 
 /* ---- In order ---- */
 
+/* What is in memory, one after the other: places of the table, which become records when it is their turn, and records. */
 struct gathered {
-    struct pmap__sort_entry *entries;
-    size_t n;
+    const struct pmap__table *table;
+    struct pmap__sort_entry *places, *entries; /* one array */
+    size_t n_places, n, place, at;             /* how many, and the next of each */
+    bool any_order;                            /* else each is in order */
+    uint64_t made[PMAP__TABLE_RECORD / 8];     /* the record of the next place; */
+    bool is_made;                              /* if it has been made */
 };
 
 static void gather(const void *record, void *argument)
@@ -77,20 +82,52 @@ static void gather_all(struct gathered *g, const void *records, size_t size)
         gather(at, g);
 }
 
-/* What is in memory, sorted unless any order will do. Its memory was counted when pairs came. */
+static void gather_places(struct gathered *g)
+{
+    for (size_t i = 0; i < g->table->capacity; i++) {
+        const struct pmap__table_place *place = pmap__table_place(g->table, i);
+        if (place->size)
+            g->places[g->n_places++] = pmap__sort_entry_of_words(place);
+    }
+}
+
+/* Sorted unless any order will do. Its memory was counted when pairs came. */
 static enum pmap_status gather_sorted(struct pmap__store *store, bool any_order, struct gathered *g)
 {
     size_t n = store->records + pmap__table_keys(&store->table);
 
-    *g = (struct gathered){.entries = malloc(n * sizeof *g->entries + 1)};
-    if (g->entries == NULL)
+    *g = (struct gathered){.table = &store->table, .places = malloc(n * sizeof *g->places + 1), .any_order = any_order};
+    if (g->places == NULL)
         return PMAP_ENOMEM;
+    g->entries = g->places + store->table.n_places;
+    gather_places(g);
     pmap__table_each(&store->table, gather, g);
     for (const struct pmap__block *block = store->blocks; block; block = block->next)
         gather_all(g, block->bytes, block->used);
-    if (!any_order)
-        pmap__sort(g->entries, g->n);
+    if (any_order)
+        return PMAP_OK;
+    pmap__sort_words(g->places, g->n_places);
+    pmap__sort(g->entries, g->n);
     return PMAP_OK;
+}
+
+/* The next one, there until the next call; NULL: there are no more. */
+static const void *next_gathered(struct gathered *g)
+{
+    bool place = g->place < g->n_places, record = g->at < g->n;
+
+    if (place && !g->is_made) {
+        pmap__table_record(g->table, g->places[g->place].record, g->made);
+        g->is_made = true;
+    }
+    if (place && record && !g->any_order)
+        place = pmap__record_compare(g->made, g->entries[g->at].record) < 0;
+    if (place) {
+        g->is_made = false;
+        g->place++;
+        return g->made;
+    }
+    return record ? g->entries[g->at++].record : NULL;
 }
 
 /* ---- Spilling ---- */
@@ -108,17 +145,14 @@ static bool make_room_for_run(struct pmap__store *store)
     return true;
 }
 
-static enum pmap_status write_run(struct pmap__store *store, const struct gathered *g, struct pmap__sorted *run,
+static enum pmap_status write_run(struct pmap__store *store, struct gathered *g, struct pmap__sorted *run,
                                   struct pmap_error *error)
 {
     struct pmap__sorted_writer *writer = NULL;
     enum pmap_status status = pmap__sorted_begin(store->common->scratch, store->common->run_block, &writer);
 
-    for (size_t i = 0; i < g->n && status == PMAP_OK; i++) {
-        if (store->common->combine.size) /* hashes have done their work, and nothing is harder to compress; the records are ours, and will be freed */
-            ((uint64_t *)(uintptr_t)g->entries[i].record)[1] = 0;
-        status = pmap__sorted_put(writer, g->entries[i].record, error);
-    }
+    for (const void *record; status == PMAP_OK && (record = next_gathered(g)) != NULL;)
+        status = pmap__sorted_put(writer, record, error);
     if (status == PMAP_OK)
         return pmap__sorted_end(writer, run, error);
     pmap__sorted_abandon(writer);
@@ -143,7 +177,7 @@ static enum pmap_status spill(struct pmap__store *store, struct pmap_error *erro
     if (!make_room_for_run(store) || gather_sorted(store, false, &g) != PMAP_OK)
         return PMAP_ENOMEM;
     enum pmap_status status = write_run(store, &g, &run, error);
-    free(g.entries);
+    free(g.places);
     if (status != PMAP_OK)
         return status;
     store->runs[store->n_runs++] = run;
@@ -238,7 +272,6 @@ struct memory_source {
     struct pmap__source source; /* first */
     struct pmap__store *store;
     struct gathered g;
-    size_t at;
     bool keep;
 };
 
@@ -246,14 +279,14 @@ static enum pmap_status memory_next(struct pmap__source *source, const void **re
 {
     struct memory_source *m = (struct memory_source *)source;
     (void)error;
-    *record = m->at < m->g.n ? m->g.entries[m->at++].record : NULL;
+    *record = next_gathered(&m->g);
     return PMAP_OK;
 }
 
 static void memory_close(struct pmap__source *source)
 {
     struct memory_source *m = (struct memory_source *)source;
-    free(m->g.entries);
+    free(m->g.places);
     if (!m->keep)
         empty(m->store);
     free(m);
@@ -326,9 +359,9 @@ static void sample_table(const struct pmap__table *table, size_t most, void (*ea
     size_t stride = table->capacity / most + 1;
 
     for (size_t i = 0; i < table->capacity; i += stride) {
-        const char *p = pmap__table_place(table, i);
-        if (*(const uint64_t *)(const void *)p)
-            each(pmap__record_key(p), pmap__record_key_size(p), argument);
+        const struct pmap__table_place *p = pmap__table_place(table, i);
+        if (p->size)
+            each(p->k, p->size - 1, argument);
     }
     for (size_t i = 0; i < table->n_blocks; i += table->n_blocks / most + 1)
         if (table->blocks[i].used)

@@ -3,6 +3,7 @@
 #include "mapreduce/table.h"
 
 #include <pmap_mapreduce.h>
+#include <stddef.h>
 #include <stdlib.h>
 
 #define BLOCK ((size_t)64 << 10)
@@ -17,8 +18,7 @@ void pmap__table_init(struct pmap__table *table, const struct pmap__combine *com
     *table = (struct pmap__table){.combine = *combine, .budget = budget};
     if (combine->size > PMAP__SHORT_VALUE)
         return;
-    table->key_at = PMAP__PAIR_HEAD + pmap__padded(combine->size);
-    table->each = table->key_at + PMAP__SHORT_KEY;
+    table->each = offsetof(struct pmap__table_place, value) + pmap__padded(combine->size);
 }
 
 static size_t segments_of(size_t capacity)
@@ -80,11 +80,6 @@ static bool may_grow(const struct pmap__table *table, size_t size, bool force)
 
 /* ---- In the table ---- */
 
-static inline bool is_free(const char *p)
-{
-    return *(const uint64_t *)(const void *)p == 0; /* a value has at least a byte, so sizes are not all zero */
-}
-
 /* A table that grows, and pieces that its new segments may be made of. */
 struct piece {
     struct piece *next;
@@ -121,7 +116,7 @@ static void free_spare(struct growth *g)
     }
 }
 
-static char *place_in(struct growth *g, size_t at)
+static struct pmap__table_place *place_in(struct growth *g, size_t at)
 {
     char **segment = &g->bigger.segments[at / PMAP__SEGMENT];
 
@@ -133,13 +128,13 @@ static char *place_in(struct growth *g, size_t at)
     return pmap__table_place(&g->bigger, at);
 }
 
-static void move(struct growth *g, const char *record)
+static void move(struct growth *g, const struct pmap__table_place *place)
 {
-    size_t at = home((uint32_t)pmap__record_tag(record), g->bigger.capacity);
+    size_t at = home(place->hash, g->bigger.capacity);
 
-    while (!is_free(place_in(g, at)))
+    while (place_in(g, at)->size)
         at = next_of(at, g->bigger.capacity);
-    memcpy(place_in(g, at), record, g->bigger.each);
+    memcpy(place_in(g, at), place, g->bigger.each);
 }
 
 /* Get all that it needs. A small table is one piece of its own. Else, when k segments of the old table are empty, the new one has begun at most 3 / 2 k
@@ -168,7 +163,7 @@ static void empty_segment(struct growth *g, struct pmap__table *table, size_t i)
     size_t begin = i * PMAP__SEGMENT, end = begin + PMAP__SEGMENT < table->capacity ? begin + PMAP__SEGMENT : table->capacity;
 
     for (size_t at = begin; at < end; at++)
-        if (!is_free(pmap__table_place(table, at)))
+        if (pmap__table_place(table, at)->size)
             move(g, pmap__table_place(table, at));
     if (table->capacity < PMAP__SEGMENT)
         free(table->segments[i]);
@@ -207,20 +202,21 @@ static inline void fold(const struct pmap__table *table, void *acc, const void *
 
 static inline void add_short(struct pmap__table *table, const void *record)
 {
-    size_t size = pmap__record_key_size(record), at = home((uint32_t)pmap__record_tag(record), table->capacity);
-    const uint64_t *words = record, *key = pmap__record_key(record); /* padded with zeros */
-    uint64_t k[2] = {size > 0 ? key[0] : 0, size > 8 ? key[1] : 0};
-    char *p;
+    uint32_t hash = (uint32_t)pmap__record_tag(record), size = (uint32_t)pmap__record_key_size(record) + 1;
+    const uint64_t *key = pmap__record_key(record); /* padded with zeros */
+    uint64_t k[2] = {size > 1 ? key[0] : 0, size > 9 ? key[1] : 0};
+    size_t at = home(hash, table->capacity);
+    struct pmap__table_place *p;
 
-    for (; !is_free(p = pmap__table_place(table, at)); at = next_of(at, table->capacity)) {
-        const uint64_t *there = (const uint64_t *)(const void *)(p + table->key_at);
-        if (there[0] == k[0] && there[1] == k[1] && *(const uint64_t *)(const void *)p == words[0]) {
-            fold(table, p + PMAP__PAIR_HEAD, record);
+    for (; (p = pmap__table_place(table, at))->size; at = next_of(at, table->capacity))
+        if (p->k[0] == k[0] && p->k[1] == k[1] && p->size == size) {
+            fold(table, &p->value, record);
             return;
         }
-    }
-    memcpy(p, record, table->key_at);
-    memcpy(p + table->key_at, k, sizeof k);
+    memcpy(p->k, k, sizeof k);
+    p->size = size;
+    p->hash = hash;
+    memcpy(&p->value, pmap__record_value(record), table->combine.size);
     table->n_places++;
 }
 
@@ -345,13 +341,13 @@ static bool make_room(struct pmap__table *table, bool force)
 }
 
 /* Where to look for a record first. (Not a function that prefetches itself: gcc takes it for one without an effect, and drops it.) */
-static inline const char *first_look(const struct pmap__table *table, const void *record)
+static inline const void *first_look(const struct pmap__table *table, const void *record)
 {
     uint32_t hash = (uint32_t)pmap__record_tag(record);
 
     if (is_short(table, record))
         return pmap__table_place(table, home(hash, table->capacity));
-    return (const char *)&table->slots[home(hash, table->slots_capacity)];
+    return &table->slots[home(hash, table->slots_capacity)];
 }
 
 size_t pmap__table_add(struct pmap__table *table, const void *records, size_t size, bool force)
@@ -365,10 +361,8 @@ size_t pmap__table_add(struct pmap__table *table, const void *records, size_t si
         if (!make_room(table, force))
             break;
         for (; n < BATCH && at < end; at += pmap__record_size(at)) {
-            const char *look = first_look(table, at);
             __builtin_prefetch(at + AHEAD); /* where the next one begins is known only when this one is there */
-            __builtin_prefetch(look, 1);
-            __builtin_prefetch(look + table->each, 1); /* it may lie in two cache lines */
+            __builtin_prefetch(first_look(table, at), 1);
             batch[n++] = at;
         }
         for (size_t i = 0; i < n; i++) {
@@ -385,9 +379,6 @@ size_t pmap__table_add(struct pmap__table *table, const void *records, size_t si
 
 void pmap__table_each(const struct pmap__table *table, void (*each)(const void *record, void *argument), void *argument)
 {
-    for (size_t i = 0; i < table->capacity; i++)
-        if (!is_free(pmap__table_place(table, i)))
-            each(pmap__table_place(table, i), argument);
     for (size_t b = 0; b < table->n_blocks; b++) {
         const struct pmap__table_block *block = &table->blocks[b];
         for (size_t at = 0; at < block->used; at += pmap__record_size(block->bytes + at))

@@ -3,7 +3,7 @@
  *
  * The pairs of a partition where values are combined: two hash tables, in which values of a key are folded into one.
  *
- *   Short keys with short values lie in the table itself, as records with room for a key of two words: one look into memory for each.
+ *   Short keys with short values lie in the table itself, as two words and a value: 32 bytes for a number, so that no place lies in two cache lines.
  *   Others are records (pair.h) in blocks, which never move; a slot of the table has 32 bits of a record's hash and its place, so that most
  *   slots of other keys are told without a look at their record.
  *
@@ -24,6 +24,14 @@
 #define PMAP__SHORT_VALUE 40
 #define PMAP__SEGMENT ((size_t)1024) /* places */
 
+/* A pair in the table; pmap__table_record makes a record of it. */
+struct pmap__table_place {
+    uint64_t k[2];  /* the key, zeros behind it */
+    uint32_t size;  /* of the key, plus 1; 0: the place is free */
+    uint32_t hash;
+    uint64_t value; /* or more of it */
+};
+
 struct pmap__table_slot {
     uint32_t hash;
     uint32_t place; /* 0: free; else 1 + block << 13 | offset / 8 */
@@ -35,9 +43,8 @@ struct pmap__table_block {
 };
 
 struct pmap__table {
-    char **segments;           /* of places, each a record, or all zero: one of fewer, or several of PMAP__SEGMENT: what one table gives back is of use to the next */
+    char **segments;           /* of places: one of fewer, or several of PMAP__SEGMENT: what one table gives back is of use to the next */
     size_t each;               /* bytes of a place; 0: values are too long for places */
-    size_t key_at;             /* where in a place the key is */
     size_t n_places, capacity; /* that are taken, and all */
     struct pmap__table_slot *slots;
     size_t n_slots, slots_capacity;
@@ -62,15 +69,31 @@ static inline size_t pmap__table_keys(const struct pmap__table *table)
  * memory is short, or it had to grow and the budget does not allow that, unless force. */
 size_t pmap__table_add(struct pmap__table *table, const void *records, size_t size, bool force);
 
-/* Call each(record, argument) for all records, in no order of use. They stay where they are until the next addition. */
+/* Call each(record, argument) for all records in blocks, in no order of use. */
 void pmap__table_each(const struct pmap__table *table, void (*each)(const void *record, void *argument), void *argument);
 
 /* Bytes per key that sorting them takes; they are counted in held. */
 #define PMAP__TABLE_SORT sizeof(struct pmap__sort_entry)
 
-static inline char *pmap__table_place(const struct pmap__table *table, size_t at)
+/* Those in the table itself: for (at = 0; at < capacity; at++) if (place->size) … */
+static inline struct pmap__table_place *pmap__table_place(const struct pmap__table *table, size_t at)
 {
-    return table->segments[at / PMAP__SEGMENT] + at % PMAP__SEGMENT * table->each;
+    char *segment = table->segments[at / PMAP__SEGMENT];
+    return (struct pmap__table_place *)(void *)(segment + at % PMAP__SEGMENT * table->each);
+}
+
+/* A place as a record, without a tag. Its bytes: room for so many. */
+#define PMAP__TABLE_RECORD (PMAP__PAIR_HEAD + PMAP__SHORT_VALUE + PMAP__SHORT_KEY)
+static inline void pmap__table_record(const struct pmap__table *table, const struct pmap__table_place *place, void *record)
+{
+    size_t value = pmap__padded(table->combine.size) / 8;
+    uint64_t *words = record;
+
+    words[0] = (uint64_t)table->combine.size << 24 | (place->size - 1);
+    words[1] = 0;
+    words[1 + value] = 0;
+    memcpy(words + 2, &place->value, table->combine.size);
+    memcpy(words + 2 + value, place->k, sizeof place->k);
 }
 
 #endif
