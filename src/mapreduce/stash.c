@@ -4,7 +4,9 @@
 
 #include <stdlib.h>
 
-#define BLOCK ((size_t)64 << 10) /* in memory */
+/* Blocks in memory, from the first to the longest: there may be many stashes with little in them, or few with much. */
+#define FIRST ((size_t)2 << 10)
+#define LONGEST ((size_t)1 << 20)
 
 void pmap__stash_init(struct pmap__stash *stash, struct pmap__budget *budget, struct pmap__scratch *scratch, size_t block)
 {
@@ -76,7 +78,8 @@ enum pmap_status pmap__stash_put(struct pmap__stash *stash, const struct pmap__p
             status = move_out(stash, error);
             return status == PMAP_OK ? put_out(stash, pair, error) : status;
         }
-        block = pmap__block_create(stash->budget, size > BLOCK ? size : BLOCK);
+        size_t room = block == NULL ? FIRST : block->size < LONGEST / 2 ? 2 * block->size : LONGEST;
+        block = pmap__block_create(stash->budget, size > room ? size : room);
         if (block == NULL)
             return PMAP_ENOMEM;
         *(stash->last ? &stash->last->next : &stash->first) = block;

@@ -252,12 +252,13 @@ static struct pmap__store *largest(struct pmap__store stores[], size_t n)
 enum pmap_status pmap__stores_relieve(struct pmap__store stores[], size_t n, struct pmap_error *error)
 {
     struct pmap__budget *budget = stores[0].common->budget;
+    uint64_t least = budget->limit / 8 / n; /* a run of less would be one of very many */
     enum pmap_status status = PMAP_OK;
 
     for (size_t tries = 0; tries < n && status == PMAP_OK && pmap__budget_over(budget); tries++) {
         struct pmap__store *store = largest(stores, n);
-        if (store == NULL)
-            break;
+        if (store == NULL || atomic_load_explicit(&store->weight, memory_order_relaxed) < least)
+            break; /* what holds the memory is not in stores */
         pthread_mutex_lock(&store->lock); /* others may be in the same one; then it is small when it is our turn, and we go on to the next */
         status = spill(store, error);
         pthread_mutex_unlock(&store->lock);
