@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026 the pmap authors
  *
- * Memory: how much map-reduce may hold on a rank if nobody says, and a count of what it holds. The count refuses nothing. Whoever finds it
- * over the limit spills, and what is over is how much; so the limit is exceeded by what is taken between two looks. */
+ * Memory: how much map-reduce may hold on a rank if nobody says, and a count of what it holds. The count refuses nothing. A table (table.h)
+ * looks before it grows; whoever else takes looks afterwards, and spills if the limit is exceeded. So it is exceeded by what is taken
+ * between two looks. */
 #ifndef PMAP_MAPREDUCE_BUDGET_H
 #define PMAP_MAPREDUCE_BUDGET_H
 

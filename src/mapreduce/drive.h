@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026 the pmap authors
  *
- * The root's side of a map-reduce: from the options of a call to its output, step by step, on the caller's thread. See drive.c.
+ * The root's side of a map-reduce: from the options of a call to its output, step by step, on the caller's thread. drive.c tells the story;
+ * drive_*.c have a part of it each.
  */
 #ifndef PMAP_MAPREDUCE_DRIVE_H
 #define PMAP_MAPREDUCE_DRIVE_H
@@ -10,13 +11,14 @@
 
 #include <pmap_mapreduce.h>
 
+/* Output that is kept: stashes on all ranks. */
 struct pmap_dataset {
     struct pmap__tenant *tenant;
     struct pmap_mapreduce *what; /* of the call that made it */
     uint64_t number;             /* of its sites */
     size_t partitions, n_owners;
-    uint64_t *owners;
-    uint64_t records, bytes;
+    uint64_t *owners;            /* ranks: partition p is on owners[p % n_owners] */
+    uint64_t records, bytes;     /* of keys and values */
 };
 
 /* Run a call whose options have been checked. */

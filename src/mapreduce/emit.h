@@ -5,11 +5,13 @@
  *
  *   pmap_emit  ->  front  ->  a block for each partition  ->  the store of the partition, here or on another rank (shuffle.c)
  *
- * The front is there where values are combined: front.h.
+ * The front is there where short values are combined (front.h); keys that are too long for it pass by. What is in fronts and blocks at
+ * the end of the map phase is brought on by DRAIN (steps.h).
  *
  * Where splits may be run again everything is staged: it goes nowhere before the split has ended well.
  *
- * Of reduce functions, pairs go to the sink of their partition (reduce.c).
+ * Of reduce functions, pairs go to the sink of their partition (reduce.c). If that is another site, the sink puts them into the thread's
+ * emitter there, as if they were emitted by a map function whose split is the partition.
  */
 #ifndef PMAP_MAPREDUCE_EMIT_H
 #define PMAP_MAPREDUCE_EMIT_H
@@ -37,17 +39,17 @@ struct pmap_emitter {
     struct pmap_source_of source;
     struct pmap__counts counts;
 
-    struct pmap__front *front;   /* NULL: there is none */
+    struct pmap__front *front;   /* NULL: there is none, or it has been drained */
     struct pmap__block **blocks; /* by partition; NULL: none yet */
-    struct pmap__block *staged, *staged_last;
-    struct pmap__sample *sample;
+    struct pmap__block *staged, *staged_last; /* STAGED: pairs of this split, in order, of any partition */
+    struct pmap__sample *sample; /* SAMPLE */
     uint64_t *out_bytes;     /* by partition: what its output will have; NULL: that is not known before */
 
     bool (*put)(struct pmap_emitter *out, const struct pmap__pair *pair); /* REDUCE */
     void *sink;
 };
 
-/* The emitter of a thread of this rank, made if need be; NULL: no memory. */
+/* The emitter of a thread of this rank, made if need be, which only that thread may ask for; NULL: no memory. */
 struct pmap_emitter *pmap__emitter_of(struct pmap__site *site, int thread);
 void pmap__emitter_destroy(struct pmap_emitter *out); /* NULL is fine */
 
@@ -55,14 +57,15 @@ void pmap__emitter_destroy(struct pmap_emitter *out); /* NULL is fine */
 void pmap__emitter_piece(struct pmap_emitter *out, struct pmap_view piece, uint64_t offset);
 void pmap__emitter_piece_end(struct pmap_emitter *out);
 
-/* A split begins: number, and whether it is staged. It has ended: bring on what was staged, or drop it. False: the item has failed. */
+/* A split begins; its number is for tags, and the site's plan says whether it is staged. It has ended: bring on what was staged, or,
+ * if not well, drop it. False: the item has failed. */
 void pmap__emitter_begin(struct pmap_emitter *out, uint64_t split);
 bool pmap__emitter_end(struct pmap_emitter *out, bool well);
 
 /* Emit a pair, whose key and value point to something even if they have size 0. False: the item has failed. */
 bool pmap__emitter_take(struct pmap_emitter *out, const struct pmap__pair *pair);
 
-/* Bring all that it has to the stores. False: the item has failed. */
+/* No split comes any more: bring all that it has to the stores, and free the front. Any thread. False: the item has failed. */
 bool pmap__emitter_flush(struct pmap_emitter *out);
 
 #endif

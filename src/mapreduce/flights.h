@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026 the pmap authors
  *
- * Flights: steps (steps.h) that the root sends off and takes the answers of, in order, so many at a time. Each is a job of a single item.
+ * Flights: steps (steps.h) that the root sends off and takes the answers of, in the order in which they were sent, so many at a time.
+ * Each is a job of a single item.
  */
 #ifndef PMAP_MAPREDUCE_FLIGHTS_H
 #define PMAP_MAPREDUCE_FLIGHTS_H
@@ -33,14 +34,16 @@ void pmap__flights_destroy(struct pmap__flights *flights);
 bool pmap__flights_full(const struct pmap__flights *flights);
 bool pmap__flights_empty(const struct pmap__flights *flights);
 
-/* Send a step off, with size bytes behind it (copied). aim: 1 + rank, 0: whoever is free. index: what texts call it. Not when they are full. */
+/* Send a step off, with size bytes behind it (copied). aim: 1 + rank, 0: whoever is free. index: what texts call it. Not when they are
+ * full. PMAP_ENOMEM; PMAP_ECANCELLED: the pool is terminated. */
 enum pmap_status pmap__flights_send(struct pmap__flights *flights, const struct pmap__step *step, const void *payload, size_t size, int aim,
                                     size_t index, struct pmap_error *error);
 
 /* Wait for the one that was sent first; its answer is the caller's, for free(). Not when they are empty. */
 enum pmap_status pmap__flights_take(struct pmap__flights *flights, struct pmap_bytes *answer, struct pmap_error *error);
 
-/* A step for each of n ranks (aims[i] - 1), all at once; answers, if not NULL, are malloc'ed. The first error of all, but all are run. */
+/* A step for each of n ranks, all at once; answers, if not NULL, are malloc'ed, whatever the status is; of a step that was not sent
+ * answers[i] stays as it was. The first error of all, but all that could be sent are run. */
 enum pmap_status pmap__flights_all(const struct pmap__flight_rules *rules, const struct pmap__step *step, const void *payload, size_t size,
                                    const uint64_t ranks[], size_t n, struct pmap_bytes answers[], struct pmap_error *error);
 

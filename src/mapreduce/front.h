@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026 the pmap authors
  *
- * The front of an emitter, where values are combined: a table of short keys of one thread. Frequent keys are folded in it; what does not find
- * room in it passes on. It is a filter, so it need not be right about what is frequent, and it never grows.
+ * The front of an emitter, where values are combined: a table of short keys of one thread. Frequent keys are folded in it; a key that
+ * finds no room either passes on, or takes the place of one that is met less often, which passes on instead. It is a filter, so it need
+ * not be right about what is frequent, and it never grows.
  *
- * It is larger than the core's nearest caches, for each key that it holds saves a way to the partition's table. So pairs wait in a batch while their places
- * are fetched. A key is two words, zeros behind its bytes, and compared as such; longer keys pass by.
+ * It is larger than the core's nearest caches, for each key that it holds saves a way to the partition's table. So pairs wait in a batch
+ * while their places are fetched, and what passes on does so in batches. A key is two words, zeros behind its bytes, and compared as
+ * such; longer keys pass by, as the emitter sees to.
  */
 #ifndef PMAP_MAPREDUCE_FRONT_H
 #define PMAP_MAPREDUCE_FRONT_H
@@ -27,11 +29,11 @@ struct pmap__front_place {
     uint64_t value; /* or more of it */
 };
 
-/* n places, each bytes apart: pairs that pass on. */
+/* n places, each bytes apart: pairs that pass on, and free places among them. They are borrowed for the call. */
 typedef void pmap__front_pass_fn(void *owner, const struct pmap__front_place *places, size_t n, size_t each);
 
 struct pmap__front {
-    char *places;       /* buckets of two */
+    char *places;       /* buckets of two: a key may be in either place of its bucket */
     size_t buckets;
     size_t waiting;     /* in the batch */
     char *batch;        /* PMAP__FRONT_BATCH places */
@@ -40,16 +42,16 @@ struct pmap__front {
     char *passing;      /* what has found no room: as many places as the batch has */
     pmap__front_pass_fn *pass;
     void *owner;
-    uint64_t pairs, pair_bytes, folded; /* that went in; those that were folded into others */
+    uint64_t pairs, pair_bytes, folded; /* that went in, and their bytes; those that were folded into others */
 };
 
-/* size: bytes that it may take, about. PMAP_ENOMEM. */
+/* size: bytes that its places may take, about; combine->size: at most PMAP__FRONT_VALUE. PMAP_ENOMEM. */
 enum pmap_status pmap__front_create(size_t size, const struct pmap__combine *combine, pmap__front_pass_fn *pass, void *owner,
                                     struct pmap__front **front);
 void pmap__front_destroy(struct pmap__front *front); /* NULL is fine */
-size_t pmap__front_memory(const struct pmap__front *front);
+size_t pmap__front_memory(const struct pmap__front *front); /* bytes of its places */
 
-void pmap__front_drain(struct pmap__front *front); /* the batch */
+void pmap__front_drain(struct pmap__front *front); /* fold the batch in */
 void pmap__front_empty(struct pmap__front *front); /* pass all on */
 
 /* Fold a pair in, or pass it on; soon. key_size is at most PMAP__FRONT_KEY. */

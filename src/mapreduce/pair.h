@@ -5,7 +5,7 @@
  *
  *     8 bytes   size of the key (24 bits, the low ones) and of the value (40 bits)
  *     8 bytes   the tag: which pair came first (the split, then its place in the split), or, where values are combined, the
- *               hash of the key
+ *               hash of the key, until it is written to a run (0); in a stash, the place in the output
  *     value     padded to 8 bytes, so that it may be a number of any type
  *     key       likewise, with zero bytes
  *

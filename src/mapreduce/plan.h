@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026 the pmap authors
  *
- * The plan of a map-reduce: all that a rank must know of it before it can do its part. The root makes it from the options of the call, and every rank gets
- * a copy as bytes. Who has which partition follows from it: partition p belongs to the rank owners[p % n_owners], so it depends on ranks; what is in a
- * partition does not.
+ * The plan of a map-reduce: all that a rank must know of it before it can do its part. The root makes it from the options of the call, and
+ * every rank that has threads gets a copy as bytes. Who has which partition follows from it: partition p belongs to the rank
+ * owners[p % n_owners], so it depends on ranks; what is in a partition does not.
+ *
+ * A call has one plan, or two, one after the other, where what partitions by hash have reduced is made a sequence by ranges: then the sink
+ * of the first is the second.
  */
 #ifndef PMAP_MAPREDUCE_PLAN_H
 #define PMAP_MAPREDUCE_PLAN_H
@@ -23,13 +26,13 @@ enum pmap__sink {
 };
 
 struct pmap__plan {
-    uint64_t number;   /* of the call: not 0 */
+    uint64_t number;   /* of the site: not 0, and never the same twice in a process */
     uint64_t task;     /* the id of what->task */
     struct pmap_mapreduce *what;
     uint64_t ranks, root;
     uint64_t *threads; /* of each rank */
     uint64_t partitions;
-    uint64_t n_owners, *owners;
+    uint64_t n_owners, *owners; /* the ranks that have threads */
     uint64_t memory;   /* 0: by default */
     char *scratch;     /* NULL: by default */
     struct pmap__files files;

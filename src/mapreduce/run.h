@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026 the pmap authors
  *
- * A run: records (pair.h) in ascending order, in scratch, in compressed blocks. A writer gets them one by one, a reader gives them in the same
- * order. Blocks hold whole records; a record that is longer than a block has several of its own. What does not get much shorter is kept as it
- * is.
+ * A run: records (pair.h) in scratch, in compressed blocks. A writer gets them one by one, a reader gives them in the same order:
+ * ascending, or, of a stash (stash.h), that of the output. Blocks hold whole records; a record that is longer than a block has several of
+ * its own. What does not get much shorter is kept as it is.
  *
- * A source is anything that gives records in ascending order: a run's reader, an array of records in memory, a merge of sources. A source and
- * a writer belong to one thread at a time; any number of them may use the same scratch at the same time. */
+ * A source is anything that gives records one by one: a run's reader, records in memory, a merge of sources, the stash of another rank.
+ * A source and a writer belong to one thread at a time; any number of them may use the same scratch at the same time. */
 #ifndef PMAP_MAPREDUCE_RUN_H
 #define PMAP_MAPREDUCE_RUN_H
 
@@ -52,8 +52,8 @@ struct pmap__source {
     void (*close)(struct pmap__source *source);
 };
 
-/* A reader of a run; it borrows *sorted and reads one block at a time. consume: the scratch of each block is given back as soon as it has been
- * read, and that of the others when the reader is closed; of the run there remains only to free(sorted->blocks). PMAP_ENOMEM. */
+/* A reader of a run; it borrows *sorted and reads one block at a time. consume: the scratch of each block is given back as soon as it has
+ * been read, and that of the others when the reader is closed; of the run there remains only to free(sorted->blocks). PMAP_ENOMEM. */
 enum pmap_status pmap__sorted_open(struct pmap__scratch *scratch, const struct pmap__sorted *sorted, bool consume,
                                    struct pmap__source **source);
 
@@ -75,8 +75,8 @@ size_t pmap__sorted_unpack_memory(size_t block);
 
 /* ---- Merging ---- */
 
-/* Merge sources, which become the merge's and are closed with it, on failure as well. Equal records come in the order of the sources.
- * PMAP_ENOMEM. */
+/* Merge sources of ascending records, which become the merge's and are closed with it, on failure as well. Equal records come in the order
+ * of the sources. PMAP_ENOMEM. */
 enum pmap_status pmap__merge_open(struct pmap__source *const sources[], size_t n, struct pmap__source **source);
 
 /* How values of equal keys become one; size 0: they do not. */

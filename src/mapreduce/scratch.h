@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026 the pmap authors
  *
- * Scratch: room on disk for what does not fit into memory. It is one file per rank and call without a name (O_TMPFILE, or unlinked at once
+ * Scratch: room on disk for what does not fit into memory. It is one file per site without a name (O_TMPFILE, or unlinked at once
  * where that is not to be had), so that it is gone with the process, however that ends. Room is handed out from its end by any thread, and
  * given back by punching holes, where the file system can: then the disk holds what is in use, however long the file gets. */
 #ifndef PMAP_MAPREDUCE_SCRATCH_H

@@ -1,16 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026 the pmap authors
  *
- * A site: a rank's part in a map-reduce. It is made by the first step of a call (steps.h) and is gone after the last; between the two it has
+ * A site: a rank's part in a map-reduce. It is made by the first step of a call (steps.h) and is gone after the last, or stays as a part of
+ * a dataset. Between the two it has
  *
  *   - an emitter for each thread of the rank (emit.h), which collects what map functions emit, by partition;
  *   - a store for each partition that the rank owns (store.h): what emitters of all ranks have brought;
  *   - a stash or a file for each such partition, once it is reduced: the output;
  *   - the way between (shuffle.c): a full block of an emitter goes into a store here, or as a letter to the rank that owns the partition.
  *
- * What bounds memory: one budget counts the blocks of the emitters, what is in the stores, and letters that are on their way. A sender has
- * at most a window of bytes on their way to each other rank, until that acknowledges them, which it does when they are in a store; who waits for that
- * meanwhile handles what arrives. Who receives never waits for anybody, so nobody waits for ever. What exceeds the budget goes to scratch.
+ * A call whose output is sorted once more has two sites on a rank: the first reduces into the emitters of the second (plan.h). The second
+ * uses the budget of the first, which must be there as long as it is.
+ *
+ * What bounds memory: one budget counts the fronts and blocks of the emitters, what is in the stores and will be taken to sort it, stashes,
+ * and letters that are on their way. A sender has at most a window of bytes, or one block, on their way to each other rank, until that
+ * acknowledges them, which it does when they are in a store. Who waits for that handles what arrives meanwhile, if it is its rank's loop
+ * that would. Who receives never waits for anybody, so nobody waits for ever. What exceeds the budget goes to scratch.
  */
 #ifndef PMAP_MAPREDUCE_SITE_H
 #define PMAP_MAPREDUCE_SITE_H
@@ -44,7 +49,7 @@ struct pmap__site {
     struct pmap__stash *stashes;     /* likewise */
     struct pmap__outfile **files;    /* likewise; NULL: none yet */
     struct pmap_emitter **emitters;  /* by thread; made by the thread that first needs one */
-    size_t n_emitters;
+    size_t n_emitters;               /* threads, or 1 */
     atomic_size_t drained;           /* emitters that somebody drains, or has drained */
     size_t block;                    /* bytes of an emitter's block */
     size_t front;                    /* bytes of an emitter's front; 0: none */
@@ -80,11 +85,11 @@ void pmap__site_fail_item(enum pmap_status status, const struct pmap_error *erro
 
 /* ---- shuffle.c ---- */
 
-/* Bring a block of records of one partition to its store. It is the site's from now on, but if *kept, which is set then: where values are combined and
- * the partition is ours. False: the item has failed, or is cancelled. */
+/* Bring a block of records of one partition to its store. It is the site's from now on, but if *kept, which is set then: where values are
+ * combined and the partition is ours. False: the item has failed, or is cancelled. */
 bool pmap__shuffle_block(struct pmap__site *site, size_t partition, struct pmap__block *block, bool *kept);
 
-/* Wait until all that this rank has sent is in stores. False as above. */
+/* Wait until all that this rank has sent is in stores; whatever: also if the call has failed, or is cancelled. False as above. */
 bool pmap__shuffle_settle(struct pmap__site *site, bool whatever);
 
 void pmap__shuffle_arrived(struct pmap__resident *resident, struct pmap__letter *letter);

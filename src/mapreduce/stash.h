@@ -2,7 +2,7 @@
  * Copyright (c) 2026 the pmap authors
  *
  * A stash: the output of a partition, kept as records (pair.h) in the order of the output until somebody reads them, block by block, any
- * number of times. In memory as long as the budget allows, else in scratch.
+ * number of times. In memory as long as the budget allows, else in scratch: all of it, from the moment that it does not.
  */
 #ifndef PMAP_MAPREDUCE_STASH_H
 #define PMAP_MAPREDUCE_STASH_H
@@ -22,7 +22,7 @@ struct pmap__stash {
 void pmap__stash_init(struct pmap__stash *stash, struct pmap__budget *budget, struct pmap__scratch *scratch, size_t block);
 void pmap__stash_fini(struct pmap__stash *stash);
 
-/* Add a pair, or end adding. PMAP_ENOMEM, or what scratch said. */
+/* Add a pair, or end adding. PMAP_ENOMEM, or what scratch said: then it is good for clear or fini only. */
 enum pmap_status pmap__stash_put(struct pmap__stash *stash, const struct pmap__pair *pair, struct pmap_error *error);
 enum pmap_status pmap__stash_end(struct pmap__stash *stash, struct pmap_error *error);
 

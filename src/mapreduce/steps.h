@@ -1,25 +1,30 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026 the pmap authors
  *
- * The steps of a map-reduce are items of a task: of the call's own struct pmap_mapreduce, so that texts name it. An item is a struct pmap__step and what belongs
- * to it; a result is an answer. Some steps are for one rank, some for whoever is free:
+ * The steps of a map-reduce are items of a task: of the call's own struct pmap_mapreduce, so that texts name it. An item is a
+ * struct pmap__step and what is behind it, its payload; a result is an answer. Some steps are for whoever is free, some for the owner of a
+ * partition, some for each rank that has threads:
  *
- *   BEGIN     each rank    make a site                      the plan
- *   SAMPLE    anybody      keys of a piece of the input     as MAP                        -> records with keys
- *   BORDERS   each rank    the borders of ranges            records with keys
- *   NEAR      each rank    which splits are near: the payload is all of them          -> a byte for each
- *   MAP       anybody      map a split of a file, of an array or of records; or, on its owner, of a dataset
- *   DRAIN     each thread  bring what an emitter has to stores; as often as the rank has threads
- *   FLUSH     each rank    wait until all is in stores                                     -> bytes of output by partition, if they are known
- *   REDUCE    the owner    reduce a partition
- *   FETCH     the owner    a block of a stash                                             -> number of the next block, records
- *   COMMIT    each rank    files come to their names
- *   COUNTS    each rank                                                                   -> struct pmap__counts
- *   STOP      each rank    the call has failed: send nothing more, wait until nothing is under way
+ *   step      for          what                                           payload -> answer
+ *   BEGIN     each rank    make a site                                    the plan
+ *   SAMPLE    anybody      some keys of a piece of the input              as MAP -> records with keys
+ *             each rank    or, with SPLIT_STORES, of its stores           -> the same
+ *   BORDERS   each rank    where ranges begin, all but the first          records with keys
+ *   NEAR      each rank    which splits of files are near                 all of them -> a byte for each
+ *   MAP       anybody      map a split; of a dataset, on its owner        of arrays and records: these
+ *   DRAIN     each rank    bring what one emitter has to stores;
+ *                          as often as the rank has threads
+ *   FLUSH     each rank    wait until all that was sent is in stores      -> bytes of output by partition; SINK_SHARED only
+ *   REDUCE    the owner    reduce a partition                             SINK_SHARED: name of the file
+ *   FETCH     the owner    a block of a stash                             -> number of the next block, records; nothing: no more
+ *   COMMIT    each rank    files come to their names, or are closed
+ *   COUNTS    each rank                                                   -> struct pmap__counts
+ *   STOP      each rank    the call has failed: send nothing more,
+ *                          wait until nothing is under way
  *   KEEP      each rank    free all but the stashes: it is a dataset now
  *   END       each rank    free the site
  *
- * The root makes one step after the other (drive.c); all ranks have done one before it makes the next.
+ * The root makes one after the other (drive.c); all ranks have done all steps of a kind before it makes the next.
  */
 #ifndef PMAP_MAPREDUCE_STEPS_H
 #define PMAP_MAPREDUCE_STEPS_H
@@ -46,7 +51,7 @@ enum pmap__step_kind {
 /* Where the bytes of a split are. */
 enum pmap__split_kind {
     PMAP__SPLIT_FILE,    /* in a file of the plan */
-    PMAP__SPLIT_HERE,    /* in the memory of the root, and this is for the root: at address, size bytes */
+    PMAP__SPLIT_HERE,    /* in the memory of the root, which is the only rank: split.begin is at address */
     PMAP__SPLIT_BEHIND,  /* behind the step */
     PMAP__SPLIT_RECORDS, /* likewise, each record with its size in 8 bytes in front of it, and padded to 8 */
     PMAP__SPLIT_DATASET, /* the partition of a dataset */
@@ -55,7 +60,7 @@ enum pmap__split_kind {
 
 struct pmap__step {
     uint64_t kind;      /* enum pmap__step_kind */
-    uint64_t number;    /* of the call */
+    uint64_t number;    /* of the site: its plan's */
     uint64_t split_kind;
     struct pmap__split split;
     uint64_t address;   /* SPLIT_HERE */

@@ -2,8 +2,9 @@
  * Copyright (c) 2026 the pmap authors
  *
  * A store: what a rank has of a partition that it owns. In memory it is a table (table.h) where values are combined, else a list of blocks
- * of records as map threads filled them; beyond memory, sorted runs in scratch. Any thread adds; when the budget of the rank is exceeded,
- * whoever notices makes a run of the largest store. When all has been added, one thread reads it in order.
+ * of records as map threads filled them; beyond memory, sorted runs in scratch. Any thread adds. A table that may not grow within the
+ * budget becomes a run; when the budget of the rank is exceeded all the same, whoever notices makes a run of the largest store. When all
+ * has been added, one thread reads it in order.
  */
 #ifndef PMAP_MAPREDUCE_STORE_H
 #define PMAP_MAPREDUCE_STORE_H
@@ -12,7 +13,7 @@
 
 #include <pthread.h>
 
-/* A list of these; malloc'ed, with the bytes behind. */
+/* Records side by side, in a list; malloc'ed, with the bytes behind. */
 struct pmap__block {
     struct pmap__block *next;
     size_t used, size; /* of bytes: records side by side, */
@@ -48,18 +49,21 @@ void pmap__store_fini(struct pmap__store *store);
 struct pmap__block *pmap__block_create(struct pmap__budget *budget, size_t size);
 void pmap__block_free(struct pmap__budget *budget, struct pmap__block *block);
 
-/* Add the records of a block. Combined: the block stays the caller's. Else it is the store's from now on. Any thread. PMAP_ENOMEM, or what scratch said. */
+/* Add the records of a block. Combined: the block stays the caller's. Else it is the store's from now on. Any thread. PMAP_ENOMEM, or what
+ * scratch said: then some of them may be in it. */
 enum pmap_status pmap__store_add(struct pmap__store *store, struct pmap__block *block, struct pmap_error *error);
 
-/* The budget is exceeded: make runs of the largest of n stores until it is not, or little is left. Any thread. PMAP_ENOMEM, or what scratch said. */
+/* While the budget is exceeded make a run of the largest of n stores, n times at most. Any thread. PMAP_ENOMEM, or what scratch said. */
 enum pmap_status pmap__stores_relieve(struct pmap__store stores[], size_t n, struct pmap_error *error);
 
 /* All that has been added, in order, each record once; of keys that are combined there may still be several records, one behind the
- * other. keep: it can be read again. any_order: so it may come if that is cheaper. Memory is counted in the budget until the source is closed. */
+ * other. keep: it can be read again; else the store is empty when the source is closed. any_order: so it may come if that is cheaper, but
+ * then each key has one record. At most fan_in runs are read at once: if there are more, they are merged first. PMAP_ENOMEM, or what
+ * scratch said: runs may be lost then. */
 enum pmap_status pmap__store_open(struct pmap__store *store, bool keep, bool any_order, size_t fan_in, struct pmap__source **source,
                                   struct pmap_error *error);
 
-/* Some of the keys in it, about so many, spread over all. No thread adds. */
+/* Call each() with some of the keys in it, about so many, spread over all; what cannot be read is left out. No thread adds. */
 void pmap__store_sample(struct pmap__store *store, size_t most, void (*each)(const void *key, size_t size, void *argument), void *argument);
 
 #endif

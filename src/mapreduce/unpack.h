@@ -19,8 +19,8 @@ bool pmap__path_is_packed(const char *path);
 enum pmap_status pmap__source_open(const struct pmap__file *file, uint64_t begin, struct pmap__source **source, struct pmap_error *error);
 void pmap__source_close(struct pmap__source *source); /* NULL is fine */
 
-/* The next size bytes, or as many as there are: fewer only at the end. What was appended to a file since it was found is not read. PMAP_EINVAL:
- * reading failed, the file has become shorter, or ends early, or is damaged; PMAP_ENOMEM. */
+/* The next size bytes, or as many as there are: fewer only at the end. What was appended to a file since it was found is not read.
+ * PMAP_EINVAL: reading failed, the file has become shorter, or ends early, or is damaged; PMAP_ENOMEM. */
 enum pmap_status pmap__source_read(struct pmap__source *source, char *to, size_t size, size_t *got, struct pmap_error *error);
 
 /* What errors say of a path: the end of one so long that the reason would find no room behind it. */
