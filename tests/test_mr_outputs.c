@@ -500,6 +500,38 @@ static void reduce_may_emit_keys_in_any_order(void)
     pairs_free(&expected);
 }
 
+/* Parts that are ranges are the same, too, whatever there is of memory and however the input is cut. */
+static void parts_of_ranges_depend_on_the_input_alone(void)
+{
+    text_make(test_size(60000, 3000)); /* some MiB: larger than what is sampled at one place */
+
+    const char *const paths[] = {text.path, NULL};
+    struct pmap_mapreduce_options o = {.size = sizeof o, .input = PMAP_PATHS(paths), .output = files_path("ranges/"), .partitions = 7,
+                                       .order = PMAP_ORDER_RANGES, .error = &error};
+    char *whole[7];
+    size_t sizes[7], size;
+
+    for (size_t i = 0; i < 3; i++) {
+        o.memory = i == 1 ? (size_t)2 << 20 : 0;
+        o.split_size = i == 2 ? 10000 : 0;
+        CHECK_STATUS(pmap_mapreduce_with(the_pool, &sorted_mapreduce, &o), PMAP_OK);
+        for (size_t p = 0; p < 7; p++) {
+            char *bytes = part(o.output, p, i ? &size : &sizes[p]);
+            CHECK(bytes != NULL);
+            if (i == 0) {
+                whole[p] = bytes;
+                continue;
+            }
+            CHECK_SAYING(bytes && whole[p] && size == sizes[p] && memcmp(bytes, whole[p], size) == 0, "part %zu, %s", p,
+                         i == 1 ? "little memory" : "small splits");
+            free(bytes);
+        }
+    }
+    for (size_t p = 0; p < 7; p++)
+        free(whole[p]);
+    text.path = NULL; /* the others want the usual one */
+}
+
 /* ---- Counters ------------------------------------------------------------------------------------------- */
 
 static void counters_are_right(void)
@@ -611,6 +643,7 @@ static const struct test tests[] = {
     TEST(deliver_is_called_in_order_by_the_caller),
     TEST(deliver_may_stop_the_call),
     TEST(reduce_may_emit_keys_in_any_order),
+    TEST(parts_of_ranges_depend_on_the_input_alone),
     TEST(counters_are_right),
     TEST(the_largest_key_is_named),
     TEST(outputs_that_cannot_be_are_named),

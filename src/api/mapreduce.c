@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "mapreduce/drive.h"
+#include "mapreduce/pair.h"
 
 #include <string.h>
 
@@ -36,8 +37,9 @@ static enum pmap_status check_functions(const struct pmap_mapreduce *m, const st
     return PMAP_OK;
 }
 
-static enum pmap_status check_array(const struct pmap_input *in, struct pmap_error *error)
+static enum pmap_status check_array(const struct pmap_mapreduce_options *o, struct pmap_error *error)
 {
+    const struct pmap_input *in = &o->input;
     size_t bytes;
 
     if (in->record_size == 0)
@@ -45,6 +47,9 @@ static enum pmap_status check_array(const struct pmap_input *in, struct pmap_err
     if (!pmap__multiply(in->n, in->record_size, &bytes) || bytes > PTRDIFF_MAX)
         return pmap__error_set(error, PMAP_EINVAL, CALL ": the input has %zu records of %zu bytes, which do not fit into memory", in->n,
                                in->record_size);
+    if (o->split_size && bytes / o->split_size > PMAP__SPLITS_MAX - 1)
+        return pmap__error_set(error, PMAP_EINVAL, CALL ": split_size is %zu: that makes more than %zu splits", o->split_size,
+                               PMAP__SPLITS_MAX);
     if (in->records == NULL && in->n)
         return pmap__error_set(error, PMAP_EINVAL, CALL ": records is NULL, but n is %zu", in->n);
     return PMAP_OK;
@@ -60,7 +65,7 @@ static enum pmap_status check_input(struct pmap_pool *pool, const struct pmap_ma
             return pmap__error_set(error, PMAP_EINVAL, CALL ": paths is NULL");
         return PMAP_OK;
     case PMAP_INPUT_RECORDS:
-        return check_array(in, error);
+        return check_array(o, error);
     case PMAP_INPUT_GENERATOR:
         if (in->next == NULL)
             return pmap__error_set(error, PMAP_EINVAL, CALL ": the generator is NULL");

@@ -243,9 +243,11 @@ static void tidy_up(struct pmap__drive *d, bool failed)
 
     d->error = &ignored;
     d->rules.last = true;
-    if (d->next.number)
-        tidy_up_site(d, d->next.number, failed);
-    tidy_up_site(d, d->plan.number, failed);
+    uint64_t first = d->plan.before ? d->plan.number : d->next.number; /* it shares the other's budget, whichever has its place */
+    uint64_t last = d->plan.before ? d->plan.before : d->plan.number;
+    if (first)
+        tidy_up_site(d, first, failed);
+    tidy_up_site(d, last, failed);
 }
 
 static enum pmap_status keep(struct pmap__drive *d, struct pmap_dataset **made)

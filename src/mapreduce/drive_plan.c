@@ -6,6 +6,9 @@
  */
 #include "mapreduce/drive_inside.h"
 
+#include "base/error.h"
+#include "mapreduce/pair.h"
+
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -165,5 +168,8 @@ enum pmap_status pmap__drive_plan_files(struct pmap__drive *d)
     if (status == PMAP_OK)
         status = pmap__files_cut(&d->plan.files, pmap__drive_split_size(d, total), (size_t)d->plan.record_size, &d->splits,
                                  &d->n_splits, d->error);
+    if (status == PMAP_OK && d->n_splits > PMAP__SPLITS_MAX)
+        return pmap__error_set(d->error, PMAP_EINVAL, "pmap_mapreduce: split_size is %zu: that makes %zu splits, more than %zu",
+                               d->o->split_size, d->n_splits, PMAP__SPLITS_MAX);
     return status == PMAP_ENOMEM ? pmap__drive_no_memory(d) : status;
 }

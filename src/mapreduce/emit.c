@@ -365,7 +365,7 @@ void pmap__emitter_piece_end(struct pmap_emitter *out)
 void pmap__emitter_begin(struct pmap_emitter *out, uint64_t split)
 {
     out->failed = false;
-    out->tag = split << 36;
+    out->tag = split << PMAP__TAG_PLACE;
     out->source = (struct pmap_source_of){.split = (size_t)split};
     out->role = out->site->plan.staged ? PMAP__EMIT_STAGED : PMAP__EMIT_MAP;
     out->queue.size = out->queue.n = 0;
@@ -439,7 +439,6 @@ static struct pmap_emitter *create(struct pmap__site *site)
         return NULL;
     out->site = site;
     out->value_size = site->common.combine.size;
-    out->combine = site->common.combine.fold;
     out->blocks = calloc((size_t)site->plan.partitions, sizeof *out->blocks);
     if (site->plan.sink == PMAP__SINK_SHARED)
         out->out_bytes = calloc((size_t)site->plan.partitions, sizeof *out->out_bytes);

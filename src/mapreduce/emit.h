@@ -34,7 +34,6 @@ struct pmap_emitter {
     enum pmap__emitter_role { PMAP__EMIT_MAP, PMAP__EMIT_STAGED, PMAP__EMIT_SAMPLE, PMAP__EMIT_REDUCE } role;
     bool failed;             /* nothing more is taken of this item */
     size_t value_size;       /* of combine; 0: any */
-    pmap_combine_fn *combine;
     uint64_t tag;            /* of the next pair, where values are not combined */
     struct pmap_source_of source;
     struct pmap__counts counts;

@@ -47,7 +47,8 @@ static bool map_file(struct pmap__site *site, struct pmap_emitter *out, const st
 {
     const struct pmap__file *file = &site->plan.files.files[split->file];
     struct pmap__records records = {(size_t)site->plan.record_size, site->plan.what->border, (size_t)site->plan.record_max};
-    size_t piece_size = site->budget->limit / 32 / site->n_emitters < PIECE ? PIECE / 8 : PIECE;
+    bool small = !first_only && site->budget->limit / 32 / site->n_emitters < PIECE; /* a sample must not depend on memory */
+    size_t piece_size = small ? PIECE / 8 : PIECE;
     struct pmap_error error = {0};
     struct pmap__reader *reader = NULL;
     struct pmap_view piece = {NULL, 0};
@@ -99,10 +100,13 @@ static void map_records(struct pmap__site *site, struct pmap_emitter *out, struc
     }
 }
 
-/* The pairs of a block; false: enough. */
-static bool map_pairs(struct pmap__site *site, struct pmap_emitter *out, const char *at, size_t size)
+/* The pairs of a block, as long as there are bytes *left to be mapped; false: enough. */
+static bool map_pairs(struct pmap__site *site, struct pmap_emitter *out, const char *at, size_t size, uint64_t *left)
 {
     for (const char *end = at + size; at < end && !out->failed; at += pmap__record_size(at)) {
+        if (*left < pmap__record_size(at))
+            return false;
+        *left -= pmap__record_size(at);
         struct pmap_view key = {pmap__record_key(at), pmap__record_key_size(at)};
         struct pmap_view value = {pmap__record_value(at), pmap__record_value_size(at)};
         out->counts.bytes_in += key.size + value.size;
@@ -121,11 +125,12 @@ static void map_dataset(struct pmap__site *site, struct pmap_emitter *out, uint6
     enum pmap_status status = from && partition < from->plan.partitions ? PMAP_OK : PMAP_EINVAL;
     void *bytes = NULL;
     size_t size = 0;
+    uint64_t left = first_only ? PIECE : UINT64_MAX; /* how large blocks are depends on where they lie, and a sample must not */
     bool more = status == PMAP_OK;
 
     for (size_t block = 0; more;) {
         status = pmap__stash_read(&from->stashes[partition], &block, &bytes, &size, &error);
-        more = status == PMAP_OK && bytes && map_pairs(site, out, bytes, size) && !first_only;
+        more = status == PMAP_OK && bytes && map_pairs(site, out, bytes, size, &left);
         if (status == PMAP_OK)
             free(bytes);
     }

@@ -19,6 +19,9 @@
 
 #define PMAP__KEY_MAX ((size_t)0xffffff)
 #define PMAP__VALUE_MAX ((size_t)0xffffffffff)
+/* A tag that says which pair came first: its split, and its place in the split in so many bits. */
+#define PMAP__TAG_PLACE 36
+#define PMAP__SPLITS_MAX ((size_t)1 << (64 - PMAP__TAG_PLACE))
 #define PMAP__PAIR_HEAD ((size_t)16)
 
 struct pmap__pair {

@@ -68,7 +68,6 @@ struct pmap__site {
     struct pmap_error error;         /* under the lock */
 
     struct pmap__counts counts;      /* of reduce steps and emitters that are done; under the lock */
-    struct pmap__site *next;
 };
 
 /* A site for a plan, which it takes; before: the site whose budget it shares, NULL: none. PMAP_ENOMEM. */

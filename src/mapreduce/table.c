@@ -231,7 +231,7 @@ static void *record_at(const struct pmap__table *table, uint32_t number)
 static bool grow_slots(struct pmap__table *table, bool force)
 {
     size_t capacity = larger(table->slots_capacity);
-    struct pmap__table_slot *slots = may_grow(table, capacity * sizeof *slots, force) ? calloc(capacity, sizeof *slots) : NULL;
+    struct pmap__table_slot *slots = may_grow(table, capacity * (sizeof *slots + PMAP__TABLE_SORT), force) ? calloc(capacity, sizeof *slots) : NULL;
 
     if (slots == NULL)
         return false;
