@@ -730,10 +730,11 @@ const struct pmap__place *pmap__root_place(const struct pmap__root *root)
 
 /* ---- Life ---- */
 
-static void cancel_all(struct pmap__tenant *tenant)
+static void cancel_all(struct pmap__tenant *tenant, bool last_too)
 {
     for (struct pmap__job *job = tenant->jobs; job; job = job->after)
-        atomic_store(&job->cancelled, true);
+        if (last_too || !job->form.last)
+            atomic_store(&job->cancelled, true);
 }
 
 /* The process exits: what is not done never will be. */
@@ -744,7 +745,7 @@ static void abandon(struct pmap__loop *loop)
     pthread_mutex_lock(&root->lock);
     for (struct pmap__tenant *tenant = root->tenants; tenant; tenant = tenant->next) {
         tenant->state = PMAP__TERMINATED;
-        cancel_all(tenant);
+        cancel_all(tenant, true);
     }
     pthread_mutex_unlock(&root->lock);
     atomic_store(&root->closing, true);
@@ -856,7 +857,7 @@ static void set_state(struct pmap__tenant *tenant, enum pmap__tenancy state)
     if (state > tenant->state)
         tenant->state = state;
     if (state == PMAP__TERMINATED)
-        cancel_all(tenant);
+        cancel_all(tenant, false);
     pthread_mutex_unlock(&tenant->root->lock);
 }
 
