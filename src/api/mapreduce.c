@@ -165,7 +165,10 @@ void pmap_dataset_free(struct pmap_dataset *dataset)
 
     if (dataset == NULL)
         return;
-    if (pmap__may_wait("pmap_dataset_free", &error) == PMAP_OK)
+    enum pmap_status status = pmap__may_wait("pmap_dataset_free", &error);
+    if (status == PMAP_OK)
+        status = pmap__root_admits(dataset->tenant->root, &error);
+    if (status == PMAP_OK)
         pmap__dataset_end(dataset);
     else
         pmap__error_report(NULL, &error);
