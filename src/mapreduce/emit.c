@@ -181,7 +181,7 @@ static inline void write_place(uint64_t *to, const struct pmap__front_place *pla
     to[0] = (uint64_t)value_size << 24 | key_size;
     to[1] = hash;
     to[2] = place->value;
-    if (words > 1) {
+    if (value_size != 8) { /* what is behind it in the place is not its own */
         to[1 + words] = 0;
         memcpy(to + 2, &place->value, value_size);
     }
