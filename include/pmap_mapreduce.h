@@ -32,7 +32,9 @@
  *
  * Errors, ownership and threads are as in pmap.h. A call is made on the root, by any thread that may wait there, and returns
  * when all is done. The functions run on all threads of all ranks, and are called with data of the library, which is
- * theirs until they return. */
+ * theirs until they return. A map function must not do anything but emit: it may be called again for the same records, after a failure
+ * (.retries), or beforehand, for a 64th of the input, to find ranges of keys: then what it emits is only looked at, and the split that
+ * pmap_emitter_source names is PMAP_NO_ITEM. */
 #ifndef PMAP_MAPREDUCE_H
 #define PMAP_MAPREDUCE_H
 
@@ -129,7 +131,8 @@ typedef void pmap_map_record_fn(struct pmap_view record, struct pmap_emitter *ou
 typedef void pmap_map_pair_fn(struct pmap_view key, struct pmap_view value, struct pmap_emitter *out);
 
 /* Fold a value into an accumulator, both of .value_size bytes: the order in which that happens is open, so the operation must be
- * associative and commutative exactly, as sums of integers are and sums of doubles are not. Reduce those. */
+ * associative and commutative exactly, as sums of integers are and sums of doubles are not. Reduce those. It is called on any thread of the library's, and may
+ * call nothing of pmap but pmap_fail. */
 typedef void pmap_combine_fn(void *acc, const void *value);
 void pmap_sum_i64(void *acc, const void *value); /* wraps around */
 void pmap_min_i64(void *acc, const void *value);
@@ -202,7 +205,7 @@ struct pmap_mapreduce {
 /* What the functions can ask: the bytes of .arg, and where the piece comes from. */
 struct pmap_source_of {
     const char *path; /* NULL: no file */
-    size_t split;     /* from 0 */
+    size_t split;     /* from 0; PMAP_NO_ITEM: this is a sample */
     uint64_t offset;  /* of the piece in the file (uncompressed), of the record in the array: in bytes; in records of a generator */
     size_t file;      /* which of the files, from 0, in the order of the input */
 };
@@ -305,7 +308,8 @@ struct pmap_mapreduce_options {
     bool verbose;        /* print them on stderr, a line for each phase */
 };
 
-/* Run a map-reduce. If it fails, files of a former output are as they were.
+/* Run a map-reduce. If it fails, files of a former output are as they were (but for a directory in which some file cannot get its name after others
+ * did: the text says which).
  *
  * PMAP_OK; PMAP_EFAILED: a function called pmap_fail, or what it emitted could not be taken: the text names the split, its file and offset; PMAP_EINVAL:
  * an argument makes no sense, a file cannot be read or is no whole .gz, a record is too long, a directory cannot be written, a disk is full: the text
@@ -319,7 +323,7 @@ enum pmap_status pmap_mapreduce_with(struct pmap_pool *pool, struct pmap_mapredu
 /* ---- 5. Datasets ------------------------------------------------------------------------------------- */
 
 /* Output that was kept: partitions of pairs, each where it was made, in memory or in scratch. Any number of later calls read it. Free it
- * before the pool is destroyed; NULL is fine. */
+ * before the pool is destroyed; calls that read it just then keep it until they end. NULL is fine. */
 void pmap_dataset_free(struct pmap_dataset *dataset);
 uint64_t pmap_dataset_records(const struct pmap_dataset *dataset);
 uint64_t pmap_dataset_bytes(const struct pmap_dataset *dataset);

@@ -169,7 +169,7 @@ void pmap_dataset_free(struct pmap_dataset *dataset)
     if (status == PMAP_OK)
         status = pmap__root_admits(dataset->tenant->root, &error);
     if (status == PMAP_OK)
-        pmap__dataset_end(dataset);
+        pmap__dataset_release(dataset);
     else
         pmap__error_report(NULL, &error);
 }

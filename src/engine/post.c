@@ -13,6 +13,7 @@ void pmap__post_init(struct pmap__post *post, struct pmap__port *port)
     atomic_init(&post->any, false);
     pthread_mutex_init(&post->outgoing, NULL); /* glibc's cannot fail */
     pthread_mutex_init(&post->lock, NULL);
+    pthread_cond_init(&post->idle, NULL);
 }
 
 void pmap__letter_free(struct pmap__letter *letter)
@@ -36,12 +37,14 @@ void pmap__post_fini(struct pmap__post *post)
     }
     pthread_mutex_destroy(&post->outgoing);
     pthread_mutex_destroy(&post->lock);
+    pthread_cond_destroy(&post->idle);
 }
 
 /* ---- Residents ---- */
 
 void pmap__post_enter(struct pmap__post *post, struct pmap__resident *resident)
 {
+    resident->busy = false;
     pthread_mutex_lock(&post->lock);
     resident->next = post->residents;
     post->residents = resident;
@@ -56,6 +59,8 @@ void pmap__post_leave(struct pmap__post *post, struct pmap__resident *resident)
         at = &(*at)->next;
     if (*at)
         *at = resident->next;
+    while (resident->busy)
+        pthread_cond_wait(&post->idle, &post->lock);
     pthread_mutex_unlock(&post->lock);
 }
 
@@ -89,9 +94,15 @@ void pmap__post_deliver(struct pmap__post *post, int from, const struct pmap__fr
     pthread_mutex_lock(&post->lock);
     struct pmap__resident *resident = find(post, frame->id);
     if (resident)
-        resident->arrived(resident, letter);
+        resident->busy = true;
     pthread_mutex_unlock(&post->lock);
-    if (resident == NULL) /* its call has ended, badly, before all that was written has come */
+    if (resident) { /* without the lock: it may take long */
+        resident->arrived(resident, letter);
+        pthread_mutex_lock(&post->lock);
+        resident->busy = false;
+        pthread_cond_broadcast(&post->idle);
+        pthread_mutex_unlock(&post->lock);
+    } else /* its call has ended, badly, before all that was written has come */
         pmap__letter_free(letter);
 }
 

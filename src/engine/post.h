@@ -37,6 +37,7 @@ struct pmap__resident {
     /* The pool ends, and nobody has moved out: free what there is. */
     void (*evicted)(struct pmap__resident *resident);
     struct pmap__resident *next;
+    bool busy; /* it is getting a letter just now; under the post's lock */
 };
 
 struct pmap__post {
@@ -45,14 +46,15 @@ struct pmap__post {
     pthread_mutex_t outgoing; /* of these two: */
     struct pmap__letter *first, **last;
     atomic_bool any;          /* so that the loop need not lock to see that there is nothing to send */
-    pthread_mutex_t lock;     /* of the residents, held while one gets a letter */
+    pthread_mutex_t lock;     /* of the residents */
+    pthread_cond_t idle;      /* one is not busy any more */
     struct pmap__resident *residents;
 };
 
 void pmap__post_init(struct pmap__post *post, struct pmap__port *port);
 void pmap__post_fini(struct pmap__post *post); /* evicts */
 
-/* From now on letters for this number are handed out; after leave none is, nor is one being. Any thread. */
+/* From now on letters for this number are handed out; after leave none is, nor is one being. Any thread, but not in arrived(). */
 void pmap__post_enter(struct pmap__post *post, struct pmap__resident *resident);
 void pmap__post_leave(struct pmap__post *post, struct pmap__resident *resident);
 

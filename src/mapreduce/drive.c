@@ -137,6 +137,15 @@ static enum pmap_status reduce(struct pmap__drive *d, const char *aside)
     return status;
 }
 
+/* All is well: from here on pmap_terminate comes too late, or it would leave some files new and some old. */
+static enum pmap_status commit(struct pmap__drive *d)
+{
+    d->rules.last = true;
+    enum pmap_status status = pmap__drive_all_ranks(d, PMAP__STEP_COMMIT, NULL, 0, NULL);
+    d->rules.last = false;
+    return status;
+}
+
 static enum pmap_status to_parts(struct pmap__drive *d)
 {
     enum pmap_status status = pmap__directory_make(d->o->output, d->error);
@@ -145,7 +154,7 @@ static enum pmap_status to_parts(struct pmap__drive *d)
         status = reduce(d, NULL);
     lap(d, &d->stats.reduce_seconds);
     if (status == PMAP_OK)
-        status = pmap__drive_all_ranks(d, PMAP__STEP_COMMIT, NULL, 0, NULL);
+        status = commit(d);
     if (status == PMAP_OK)
         status = pmap__directory_trim(d->o->output, (size_t)d->plan.partitions, d->error);
     return status;
@@ -161,7 +170,7 @@ static enum pmap_status to_shared(struct pmap__drive *d)
     status = reduce(d, aside);
     lap(d, &d->stats.reduce_seconds);
     if (status == PMAP_OK) /* writers close */
-        status = pmap__drive_all_ranks(d, PMAP__STEP_COMMIT, NULL, 0, NULL);
+        status = commit(d);
     if (status == PMAP_OK)
         status = pmap__shared_file_commit(aside, d->o->output, d->error);
     else
@@ -260,6 +269,7 @@ static enum pmap_status keep(struct pmap__drive *d, struct pmap_dataset **made)
         return pmap__drive_no_memory(d);
     }
     memcpy(set->owners, d->plan.owners, n * sizeof *set->owners);
+    atomic_init(&set->users, 1);
     set->tenant = d->rules.tenant;
     set->what = d->plan.what;
     set->number = d->plan.number;
@@ -277,7 +287,7 @@ static enum pmap_status keep(struct pmap__drive *d, struct pmap_dataset **made)
     return PMAP_OK;
 }
 
-void pmap__dataset_end(struct pmap_dataset *set)
+static void dataset_end(struct pmap_dataset *set)
 {
     struct pmap__flight_rules rules = {.tenant = set->tenant, .task = &set->what->task, .last = true};
     struct pmap__step step = {.kind = PMAP__STEP_END, .number = set->number};
@@ -286,6 +296,17 @@ void pmap__dataset_end(struct pmap_dataset *set)
     pmap__flights_all(&rules, &step, NULL, 0, set->owners, set->n_owners, NULL, &ignored);
     free(set->owners);
     free(set);
+}
+
+void pmap__dataset_hold(struct pmap_dataset *set)
+{
+    atomic_fetch_add(&set->users, 1);
+}
+
+void pmap__dataset_release(struct pmap_dataset *set)
+{
+    if (atomic_fetch_sub(&set->users, 1) == 1)
+        dataset_end(set);
 }
 
 /* ---- From beginning to end ---- */
@@ -315,6 +336,8 @@ enum pmap_status pmap__drive(struct pmap__tenant *tenant, struct pmap_mapreduce 
                             .rules = {.tenant = tenant, .task = &what->task, .priority = o->priority, .seed = o->seed}};
     struct pmap_dataset *kept = NULL;
 
+    if (o->input.kind == PMAP_INPUT_DATASET)
+        pmap__dataset_hold(o->input.dataset);
     d.patient = d.rules;
     d.patient.retries = o->retries;
     d.patient.retry_delay = (uint64_t)(o->retry_delay * 1e9);
@@ -338,6 +361,8 @@ enum pmap_status pmap__drive(struct pmap__tenant *tenant, struct pmap_mapreduce 
     pmap__plan_free(&d.next);
     free(d.splits);
     free(d.out_bytes);
+    if (o->input.kind == PMAP_INPUT_DATASET)
+        pmap__dataset_release(o->input.dataset);
     pmap__tenant_release(tenant);
     return status;
 }

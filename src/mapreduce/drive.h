@@ -10,6 +10,7 @@
 #include "engine/root.h"
 
 #include <pmap_mapreduce.h>
+#include <stdatomic.h>
 
 /* Output that is kept: stashes on all ranks. */
 struct pmap_dataset {
@@ -19,13 +20,15 @@ struct pmap_dataset {
     size_t partitions, n_owners;
     uint64_t *owners;            /* ranks: partition p is on owners[p % n_owners] */
     uint64_t records, bytes;     /* of keys and values */
+    atomic_int users; /* whoever may free it, and calls that read it */
 };
 
 /* Run a call whose options have been checked. */
 enum pmap_status pmap__drive(struct pmap__tenant *tenant, struct pmap_mapreduce *what, const struct pmap_mapreduce_options *options,
                              struct pmap_error *error);
 
-/* Free what a dataset has on all ranks, and itself. */
-void pmap__dataset_end(struct pmap_dataset *dataset);
+/* One more user of a dataset, or one less; the last one frees what it has on all ranks, and itself. */
+void pmap__dataset_hold(struct pmap_dataset *dataset);
+void pmap__dataset_release(struct pmap_dataset *dataset);
 
 #endif

@@ -54,7 +54,8 @@ struct pmap__drive_feed {
      * *aim is as for pmap__flights_send. */
     bool (*next)(struct pmap__drive_feed *feed, struct pmap__step *step, struct pmap_view *payload, int *aim);
     size_t i;       /* of the next split */
-    size_t at;      /* arrays: of the next split's begin in bytes; generators: records so far */
+    size_t at;      /* arrays: of the next split's begin in bytes; generators: records so far; samples: places so far */
+    struct pmap__split last; /* samples of files */
     size_t size;    /* arrays: bytes of a split */
     /* Generators: */
     bool ended;

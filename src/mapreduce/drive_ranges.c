@@ -14,17 +14,32 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SAMPLES 128                    /* places of the input that are looked at, */
-#define SAMPLE_SIZE ((size_t)64 << 10) /* so many bytes each, */
-#define SAMPLE_KEYS 1000               /* and so many keys at most */
+/* The map function is called for what is looked at, and called again when it is mapped: so that is a small part of the input. */
+#define PART 64                        /* of which at most one is looked at, */
+#define SAMPLES 128                    /* at so many places at most, */
+#define FEW 16                         /* or so many, if each would be smaller than */
+#define SAMPLE_SIZE ((size_t)64 << 10) /* bytes; */
+#define SAMPLE_KEYS 1000               /* and so many keys at each place */
 #define SAMPLE_STORES 8192             /* keys of the stores of a rank */
 
 /* ---- Places of the input ---- */
 
-/* Places of the input that are far from each other: where they are depends on the input alone. */
-static void cut_sample_of_files(const struct pmap__drive *d, size_t i, uint64_t total, struct pmap__split *split)
+/* How many places, and how many bytes at each; at least a record is looked at, wherever one begins. */
+static size_t places(uint64_t total, size_t record, size_t *size)
 {
-    uint64_t at = total / SAMPLES * i, begin = 0;
+    uint64_t all = total / PART;
+    size_t n = all / SAMPLE_SIZE < FEW ? FEW : all / SAMPLE_SIZE < SAMPLES ? (size_t)(all / SAMPLE_SIZE) : SAMPLES;
+
+    *size = all / n < SAMPLE_SIZE ? (size_t)(all / n) : SAMPLE_SIZE;
+    *size = *size < record ? record : *size - *size % record;
+    return total / record < n ? (size_t)(total / record) : n; /* each record once at most */
+}
+
+/* Places of the input that are far from each other: where they are depends on the input alone. False: this is in the same packed file as the place
+ * before, and those are looked at from their beginnings. */
+static bool cut_sample_of_files(const struct pmap__drive *d, uint64_t at, size_t size, struct pmap__split *split)
+{
+    uint64_t begin = 0;
     size_t file = 0;
 
     while (file + 1 < d->plan.files.n && at - begin >= d->plan.files.files[file].size)
@@ -32,37 +47,45 @@ static void cut_sample_of_files(const struct pmap__drive *d, size_t i, uint64_t 
     const struct pmap__file *f = &d->plan.files.files[file];
     uint64_t offset = at - begin, record = d->plan.record_size ? d->plan.record_size : 1;
     offset -= offset % record;
-    uint64_t size = SAMPLE_SIZE < record ? record : SAMPLE_SIZE - SAMPLE_SIZE % record;
     uint64_t end = f->size - offset < size ? f->size : offset + size;
-    *split = (struct pmap__split){.index = i, .file = file, .begin = f->packed ? 0 : offset, .end = f->packed ? f->size : end};
+    bool again = f->packed && split->end && split->file == file;
+    *split = (struct pmap__split){.index = PMAP_NO_ITEM, .file = file, .begin = f->packed ? 0 : offset, .end = f->packed ? f->size : end};
+    return !again;
 }
 
 static bool next_sample_of_files(struct pmap__drive_feed *feed, struct pmap__step *step, struct pmap_view *payload, int *aim)
 {
     uint64_t total = 0;
+    size_t size;
     (void)payload;
 
     for (size_t i = 0; i < feed->d->plan.files.n; i++)
         total += feed->d->plan.files.files[i].size;
-    if (feed->i == SAMPLES || total == 0)
-        return false;
+    size_t n = places(total, feed->d->plan.record_size ? (size_t)feed->d->plan.record_size : 1, &size);
     step->split_kind = PMAP__SPLIT_FILE;
-    cut_sample_of_files(feed->d, feed->i, total, &step->split);
+    step->split = feed->last;
     *aim = 0;
-    return true;
+    while (feed->at < n)
+        if (cut_sample_of_files(feed->d, total / n * feed->at++, size, &step->split)) {
+            feed->last = step->split;
+            return true;
+        }
+    return false;
 }
 
 static bool next_sample_of_array(struct pmap__drive_feed *feed, struct pmap__step *step, struct pmap_view *payload, int *aim)
 {
     const struct pmap_input *in = &feed->d->o->input;
-    size_t most = SAMPLE_SIZE / in->record_size + 1, first = in->n / SAMPLES * feed->i;
-    size_t n = in->n - first < most ? in->n - first : most;
+    size_t size, n = places((uint64_t)in->n * in->record_size, in->record_size, &size);
 
-    if (feed->i == SAMPLES || n == 0)
+    if (feed->at >= n)
         return false;
+    size_t begin = in->n / n * feed->at++ * in->record_size, all = in->n * in->record_size;
+    if (size > all - begin)
+        size = all - begin;
     step->split_kind = PMAP__SPLIT_BEHIND;
-    step->split = (struct pmap__split){.index = feed->i, .begin = first * in->record_size, .end = (first + n) * in->record_size};
-    *payload = (struct pmap_view){(const char *)in->records + first * in->record_size, n * in->record_size};
+    step->split = (struct pmap__split){.index = PMAP_NO_ITEM, .begin = begin, .end = begin + size};
+    *payload = (struct pmap_view){(const char *)in->records + begin, size};
     *aim = 0;
     return true;
 }

@@ -222,6 +222,8 @@ static void pass_on(void *owner, const struct pmap__front_place *places, size_t 
 
 #define SAMPLED 256 /* bytes of a key: any bytes will do as a border */
 
+_Static_assert(PMAP__FRONT_KEY == 16, "as in pmap_emit_i64 of pmap_mapreduce.h");
+
 /* ---- Emitting ---- */
 
 static bool is_acceptable(struct pmap_emitter *out, size_t key_size, size_t value_size)
@@ -300,6 +302,8 @@ static void emit_any(struct pmap_emitter *out, const struct pmap__pair *pair)
     case PMAP__EMIT_SAMPLE:
         if (!pmap__sample_add(out->sample, pair->key, pair->key_size))
             no_memory(out);
+        if (out->sample->n == out->sample->most)
+            out->failed = true; /* that is enough */
         break;
     case PMAP__EMIT_REDUCE: out->failed = !out->put(out, pair); break;
     }

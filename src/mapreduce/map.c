@@ -167,7 +167,11 @@ static void describe(const struct pmap__site *site, const struct pmap__step *ste
     const struct pmap__split *s = &step->split;
     unsigned long long index = s->index, begin = s->begin, end = s->end;
 
-    if (step->split_kind == PMAP__SPLIT_FILE && site->plan.files.files[s->file].packed)
+    if (step->split.index == PMAP_NO_ITEM && step->split_kind == PMAP__SPLIT_FILE)
+        snprintf(text, room, "a sample (%s, bytes %llu-%llu)", site->plan.files.files[s->file].path, begin, end);
+    else if (step->split.index == PMAP_NO_ITEM)
+        snprintf(text, room, "a sample (bytes %llu-%llu of the array)", begin, end);
+    else if (step->split_kind == PMAP__SPLIT_FILE && site->plan.files.files[s->file].packed)
         snprintf(text, room, "split %llu (%s)", index, site->plan.files.files[s->file].path);
     else if (step->split_kind == PMAP__SPLIT_FILE)
         snprintf(text, room, "split %llu (%s, bytes %llu-%llu)", index, site->plan.files.files[s->file].path, begin, end);
@@ -207,7 +211,7 @@ void pmap__map_sample(struct pmap__site *site, const struct pmap__step *step, st
 
     describe(site, step, about, sizeof about);
     pmap__item_about(about);
-    out.source.split = (size_t)step->split.index;
+    out.source.split = PMAP_NO_ITEM;
     map_any(site, &out, step, payload, true);
     pmap__item_about(NULL);
 }

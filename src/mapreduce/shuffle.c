@@ -20,10 +20,15 @@
 
 /* ---- Sending ---- */
 
-static bool has_room(struct pmap__site *site, int rank, size_t size)
+/* Take room in the window of a rank; a block larger than it goes alone. */
+static bool take_room(struct pmap__site *site, int rank, size_t size)
 {
     size_t under_way = atomic_load(&site->under_way[rank]);
-    return under_way == 0 || (size <= site->window && under_way <= site->window - size);
+
+    while (under_way == 0 || (size <= site->window && under_way <= site->window - size))
+        if (atomic_compare_exchange_weak(&site->under_way[rank], &under_way, under_way + size))
+            return true;
+    return false;
 }
 
 /* Until ready(site, rank, size), or, unless whatever, the item is cancelled or something has failed. */
@@ -46,9 +51,12 @@ static bool wait_until(struct pmap__site *site, bool (*ready)(struct pmap__site 
         until.tv_sec += until.tv_nsec / 1000000000;
         until.tv_nsec %= 1000000000;
         pthread_mutex_lock(&site->lock);
-        if (!ready(site, rank, size))
+        bool now = ready(site, rank, size);
+        if (!now)
             pthread_cond_timedwait(&site->changed, &site->lock, &until);
         pthread_mutex_unlock(&site->lock);
+        if (now)
+            break;
     }
     return true;
 }
@@ -69,11 +77,10 @@ static bool send_block(struct pmap__site *site, int rank, size_t partition, stru
 {
     size_t size = block->used;
 
-    if (!wait_until(site, has_room, rank, size, false)) {
+    if (!wait_until(site, take_room, rank, size, false)) {
         pmap__block_free(site->budget, block);
         return false;
     }
-    atomic_fetch_add(&site->under_way[rank], size);
     atomic_fetch_add(&site->shuffled, size);
     pmap__budget_give(site->budget, sizeof *block + block->size - size); /* the rest when it is acknowledged */
     if (post_letter(site, rank, partition, block->records, block))
@@ -85,20 +92,34 @@ static bool send_block(struct pmap__site *site, int rank, size_t partition, stru
     return false;
 }
 
+/* The stores of the site before first: they are the larger ones, and are read once more only. */
 static enum pmap_status relieve(struct pmap__site *site, struct pmap_error *error)
 {
-    if (pmap__budget_over(site->budget) == 0)
-        return PMAP_OK;
-    return pmap__stores_relieve(site->stores, (size_t)site->plan.partitions, error);
+    enum pmap_status status = PMAP_OK;
+
+    if (site->before && pmap__budget_over(site->budget))
+        status = pmap__stores_relieve(site->before->stores, (size_t)site->before->plan.partitions, error);
+    if (status == PMAP_OK && pmap__budget_over(site->budget))
+        status = pmap__stores_relieve(site->stores, (size_t)site->plan.partitions, error);
+    return status;
 }
 
-/* Add a block to a store of this rank. */
+/* Add a block to a store of this rank. Combine functions are called in here under a lock, and perhaps where no item runs: so they have a role of
+ * their own, in which pmap_fail is noted, and pmap_cancelled does not begin to handle letters. */
 static enum pmap_status add(struct pmap__site *site, size_t partition, struct pmap__block *block, struct pmap_error *error)
 {
-    error->text[0] = '\0';
-    enum pmap_status status = pmap__store_add(&site->stores[partition], block, error);
+    struct pmap__run run;
+    struct pmap_error said;
 
-    return status == PMAP_OK ? relieve(site, error) : status;
+    error->text[0] = '\0';
+    pmap__role_begin(&run, "the combine function", site->place, 0, &said);
+    enum pmap_status status = pmap__store_add(&site->stores[partition], block, error);
+    if (status == PMAP_OK)
+        status = relieve(site, error);
+    pmap__role_end(&run);
+    if (status == PMAP_OK && said.status != PMAP_OK)
+        *error = said;
+    return status == PMAP_OK ? said.status : status;
 }
 
 bool pmap__shuffle_block(struct pmap__site *site, size_t partition, struct pmap__block *block, bool *kept)

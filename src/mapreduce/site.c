@@ -81,6 +81,8 @@ enum pmap_status pmap__site_create(struct pmap__plan *plan, const struct pmap__p
     *plan = (struct pmap__plan){0};
     site->resident = (struct pmap__resident){.number = site->plan.number, .arrived = pmap__shuffle_arrived, .evicted = evicted};
     site->rank = place->rank;
+    site->place = place;
+    site->before = before;
     site->post = place->post;
     site->n_emitters = site->plan.threads[place->rank] ? (size_t)site->plan.threads[place->rank] : 1;
     pthread_mutex_init(&site->lock, NULL); /* glibc's cannot fail */

@@ -41,7 +41,9 @@ struct pmap__site {
     struct pmap__resident resident; /* first */
     struct pmap__plan plan;
     int rank;
+    const struct pmap__place *place;
     struct pmap__post *post;
+    struct pmap__site *before;       /* whose budget it shares; NULL: it has its own */
     struct pmap__budget own_budget, *budget; /* that, or the one of the site before */
     struct pmap__scratch *scratch;
     struct pmap__store_common common;

@@ -172,7 +172,7 @@ static enum pmap_status spill(struct pmap__store *store, struct pmap_error *erro
     struct gathered g;
     struct pmap__sorted run;
 
-    if (store->records + pmap__table_keys(&store->table) == 0)
+    if (store->reading || store->records + pmap__table_keys(&store->table) == 0)
         return PMAP_OK;
     if (!make_room_for_run(store) || gather_sorted(store, false, &g) != PMAP_OK)
         return PMAP_ENOMEM;
@@ -330,6 +330,10 @@ enum pmap_status pmap__store_open(struct pmap__store *store, bool keep, bool any
     struct pmap__store_common *common = store->common;
     uint64_t merged = 0;
 
+    pthread_mutex_lock(&store->lock);
+    store->reading = true;
+    atomic_store_explicit(&store->weight, 0, memory_order_relaxed); /* so nobody finds it the largest */
+    pthread_mutex_unlock(&store->lock);
     if (store->n_runs == 0)
         return open_memory(store, keep, any_order, source);
     enum pmap_status status = pmap__sorted_merge_down(common->scratch, store->runs, &store->n_runs, fan_in, common->run_block,

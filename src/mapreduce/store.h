@@ -30,6 +30,7 @@ struct pmap__store {
     size_t n_runs, runs_room;
     atomic_size_t weight;       /* bytes in memory, as of the last addition: for finding the largest without a lock */
     uint64_t bytes;             /* of all records that were added */
+    bool reading;               /* somebody reads it: it must stay as it is */
     struct pmap__store_common *common;
 };
 
