@@ -932,9 +932,10 @@ static bool life_with_failure(void (*call)(struct pmap_pool *), long k)
     return !life->ended || life->failures > 0;
 }
 
-static void sweep(void (*call)(struct pmap_pool *))
+/* The later ones in leaps: the k-th is followed by the (k + 1 + k / stride)-th. */
+static void sweep(void (*call)(struct pmap_pool *), long stride)
 {
-    long stride = (long)test_size(10000, 8); /* small: the later ones in leaps */
+    stride = (long)test_size((size_t)stride, 8);
 
     life = mmap(NULL, sizeof *life, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     for (int all_after = 0; all_after < 2; all_after++) {
@@ -950,7 +951,9 @@ static void sweep(void (*call)(struct pmap_pool *))
 }
 
 #define SWEEP(call) \
-    static void each_allocation_fails_in_turn_for_##call(void) { sweep(call); }
+    static void each_allocation_fails_in_turn_for_##call(void) { sweep(call, 10000); }
+#define SWEEP_IN_LEAPS(call) \
+    static void each_allocation_fails_in_turn_for_##call(void) { sweep(call, 20); }
 SWEEP(maps)
 SWEEP(blocks_and_starmaps)
 SWEEP(failing_maps)
@@ -969,9 +972,9 @@ SWEEP(maps_of_bytes)
 SWEEP(reductions)
 SWEEP(reductions_of_what_fails)
 SWEEP(shared_data)
-SWEEP(mapreduces)
-SWEEP(datasets)
-SWEEP(spilled_mapreduces)
+SWEEP_IN_LEAPS(mapreduces)
+SWEEP_IN_LEAPS(datasets)
+SWEEP_IN_LEAPS(spilled_mapreduces)
 SWEEP(pools)
 SWEEP(terminated_pools)
 
