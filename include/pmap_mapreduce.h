@@ -65,8 +65,8 @@ void pmap_emit(struct pmap_emitter *out, const void *key, size_t key_size, const
 void pmap_emit_f64(struct pmap_emitter *out, const void *key, size_t key_size, double value);
 void pmap_emit_i64(struct pmap_emitter *out, const void *key, size_t key_size, int64_t value);
 
-/* pmap_emit_i64 for a key that lies in the piece that is being mapped, and stays as it is there: where values are combined such pairs wait where
- * they are, without a call, until there are enough of them to be worked on together. */
+/* pmap_emit_i64 for a key that lies in the piece that is being mapped, and stays as it is there: where values are combined such pairs
+ * wait where they are, without a call, until there are enough of them to be worked on together. */
 struct pmap_waiting {
     const char *key;
     size_t key_size;
@@ -131,8 +131,8 @@ typedef void pmap_map_record_fn(struct pmap_view record, struct pmap_emitter *ou
 typedef void pmap_map_pair_fn(struct pmap_view key, struct pmap_view value, struct pmap_emitter *out);
 
 /* Fold a value into an accumulator, both of .value_size bytes: the order in which that happens is open, so the operation must be
- * associative and commutative exactly, as sums of integers are and sums of doubles are not. Reduce those. It is called on any thread of the library's, and may
- * call nothing of pmap but pmap_fail. */
+ * associative and commutative exactly, as sums of integers are and sums of doubles are not. Reduce those. It is called on any thread
+ * of the library's, and may call nothing of pmap but pmap_fail. */
 typedef void pmap_combine_fn(void *acc, const void *value);
 void pmap_sum_i64(void *acc, const void *value); /* wraps around */
 void pmap_min_i64(void *acc, const void *value);
@@ -160,8 +160,8 @@ typedef size_t pmap_partition_fn(struct pmap_view key, size_t n);
  *   - more bytes change nothing but a 0;
  *   - asked at any other byte, and then at each place it found, it finds the records from PMAP_BORDER_CONTEXT bytes on at the latest.
  *
- * "A record begins at '>' behind a newline" is such a border, and "behind an empty line", and "at a line that begins with a date". "Behind a
- * newline that is not in quotes" is none: the quotes may have begun anywhere. */
+ * "A record begins at '>' behind a newline" is such a border, and "behind an empty line", and "at a line that begins with a date".
+ * "Behind a newline that is not in quotes" is none: the quotes may have begun anywhere. */
 #define PMAP_BORDER_CONTEXT ((size_t)4096)
 typedef size_t pmap_border_fn(const char *data, size_t size);
 
@@ -175,7 +175,7 @@ enum pmap_type {
     PMAP_TYPE_I64,
     PMAP_TYPE_U64,
     PMAP_TYPE_F64, /* as few digits as say the same number again, as by %.17g at most */
-    PMAP_TYPE_NONE /* not written */
+    PMAP_TYPE_NONE /* not written, in no format */
 };
 
 /* A map-reduce: the functions that all ranks must know before they meet. Declared with PMAP_MAPREDUCE at file scope. */
@@ -214,7 +214,8 @@ struct pmap_source_of pmap_emitter_source(const struct pmap_emitter *out);
 
 /* ---- 3. Input ---------------------------------------------------------------------------------------- */
 
-/* Writes the next record into *record, borrowed until the next call or the end; false: there are no more. Called on one thread at a time. */
+/* Writes the next record into *record, borrowed until the next call or the end; false: there are no more. Called on the caller's
+ * thread. */
 typedef bool pmap_record_source_fn(void *state, struct pmap_view *record);
 
 struct pmap_dataset;
@@ -229,8 +230,9 @@ struct pmap_input {
     struct pmap_dataset *dataset;
 };
 
-/* Files that all ranks can read by these paths; a directory stands for the files in it (not in those below; none that begins with a dot), a glob
- * for what matches, each in the order of strcmp. A path that names nothing is an error. *.gz and *.zst are read uncompressed. */
+/* Files that all ranks can read by these paths; a directory stands for the files in it (not in those below; none that begins with a
+ * dot), a glob for what matches, each in the order of strcmp. A path that names nothing is an error. *.gz and *.zst are read
+ * uncompressed. */
 #define PMAP_FILES(...) ((struct pmap_input){.kind = PMAP_INPUT_FILES, .paths = (const char *const[]){__VA_ARGS__, NULL}})
 /* The same from an array of paths that ends with NULL. */
 #define PMAP_PATHS(array) ((struct pmap_input){.kind = PMAP_INPUT_FILES, .paths = (array)})
@@ -244,7 +246,7 @@ struct pmap_input {
 /* ---- 4. The call ------------------------------------------------------------------------------------- */
 
 enum pmap_format {
-    PMAP_FORMAT_TEXT,   /* key, separator, value, newline; what is of PMAP_TYPE_NONE, and the separator by it, is left out */
+    PMAP_FORMAT_TEXT,   /* key, separator, value, newline; no separator if one of them is of PMAP_TYPE_NONE. The others know no other types */
     PMAP_FORMAT_BINARY, /* size of the key and of the value as 8 bytes each, little-endian, then key and value */
     PMAP_FORMAT_RAW     /* key and value, nothing between */
 };
@@ -308,12 +310,13 @@ struct pmap_mapreduce_options {
     bool verbose;        /* print them on stderr, a line for each phase */
 };
 
-/* Run a map-reduce. If it fails, files of a former output are as they were (but for a directory in which some file cannot get its name after others
- * did: the text says which).
+/* Run a map-reduce. If it fails, files of a former output are as they were (but for a directory in which some file cannot get its name
+ * after others did: the text says which).
  *
- * PMAP_OK; PMAP_EFAILED: a function called pmap_fail, or what it emitted could not be taken: the text names the split, its file and offset; PMAP_EINVAL:
- * an argument makes no sense, a file cannot be read or is no whole .gz, a record is too long, a directory cannot be written, a disk is full: the text
- * names it; PMAP_ENOMEM; PMAP_ECANCELLED: pmap_terminate, or deliver said so; PMAP_ECLOSED; PMAP_EDEADLOCK: called inside a task. */
+ * PMAP_OK; PMAP_EFAILED: a function called pmap_fail, or what it emitted could not be taken: the text names the split, its file and
+ * offset; PMAP_EINVAL: an argument makes no sense, a file cannot be read or is no whole .gz, a record is too long, a directory cannot
+ * be written, a disk is full: the text names it; PMAP_ENOMEM; PMAP_ECANCELLED: pmap_terminate, or deliver said so; PMAP_ECLOSED;
+ * PMAP_EDEADLOCK: called inside a task. */
 #define pmap_mapreduce(pool, name, ...)                    \
     pmap_mapreduce_with((pool), &name##_mapreduce,         \
                         &(struct pmap_mapreduce_options){.size = sizeof(struct pmap_mapreduce_options), .input = __VA_ARGS__})

@@ -35,8 +35,8 @@ static size_t places(uint64_t total, size_t record, size_t *size)
     return total / record < n ? (size_t)(total / record) : n; /* each record once at most */
 }
 
-/* Places of the input that are far from each other: where they are depends on the input alone. False: this is in the same packed file as the place
- * before, and those are looked at from their beginnings. */
+/* Places of the input that are far from each other: where they are depends on the input alone. False: this is in the same packed file
+ * as the place before, and those are looked at from their beginnings. */
 static bool cut_sample_of_files(const struct pmap__drive *d, uint64_t at, size_t size, struct pmap__split *split)
 {
     uint64_t begin = 0;

@@ -23,8 +23,8 @@ static void fail(struct pmap_emitter *out, enum pmap_status status, const char *
     pmap__site_fail_item(status, &error);
 }
 
-/* Pairs of a split that has ended well do not come to stores. Some may have before: so it cannot be run again, and the call is over. The first
- * reason that is given counts. */
+/* Pairs of a split that has ended well do not come to stores. Some may have before: so it cannot be run again, and the call is over.
+ * The first reason that is given counts. */
 static void lose(struct pmap_emitter *out, enum pmap_status status, const char *text)
 {
     struct pmap_error error = {0};

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026 the pmap authors
  *
- * Which files the input is, and how they are cut. A path stands for a file, for the files of a directory, or for what a glob matches; all of
- * it ends in take_path, which says what is no input. Only sizes are looked at here: where records begin is found by whoever reads a split. */
+ * Which files the input is, and how they are cut. A path stands for a file, for the files of a directory, or for what a glob matches;
+ * all of it ends in take_path, which says what is no input. Only sizes are looked at here: where records begin is found by whoever
+ * reads a split. */
 #include "mapreduce/input.h"
 #include "base/error.h"
 #include "base/memory.h"

@@ -109,8 +109,8 @@ static void numbers(struct pass *pass, uint64_t **list, uint64_t n)
 static void walk(struct pass *pass, struct pmap__plan *p)
 {
     uint64_t *const plain[] = {&p->number, &p->task, &p->ranks, &p->root, &p->partitions, &p->n_owners, &p->memory,
-                               &p->record_size, &p->record_max, &p->staged, &p->ranges, &p->sink, &p->plain, &p->next, &p->before, &p->format,
-                               &p->arg_size};
+                               &p->record_size, &p->record_max, &p->staged, &p->ranges, &p->sink, &p->plain,
+                               &p->next, &p->before, &p->format, &p->arg_size};
 
     for (size_t i = 0; i < sizeof plain / sizeof *plain; i++)
         number(pass, plain[i]);

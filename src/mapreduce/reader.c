@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026 the pmap authors
  *
- * Reading a split. Where it begins and where it ends is one question asked twice: which is the first border at byte x of the file or behind? Its
- * answer does not depend on who asks, for it is looked for from a fixed distance in front of x (context_of): so the records of a split end
- * where those of the next begin, and nobody need talk to anybody.
+ * Reading a split. Where it begins and where it ends is one question asked twice: which is the first border at byte x of the file or
+ * behind? Its answer does not depend on who asks, for it is looked for from a fixed distance in front of x (context_of): so the
+ * records of a split end where those of the next begin, and nobody need talk to anybody.
  *
- * Between, bytes are read into a buffer that stays in the cache, and given out up to the last border in it. What is behind that, the beginning of
- * a record, goes to the front of the buffer for the next piece: nothing else is copied. Behind the split's end it is read in small steps that
- * double, as the buffer does for a long record, so that looking for a border again after each stays linear.
+ * Between, bytes are read into a buffer that stays in the cache, and given out up to the last border in it. What is behind that, the
+ * beginning of a record, goes to the front of the buffer for the next piece: nothing else is copied. Behind the split's end it is read
+ * in small steps that double, as the buffer does for a long record, so that looking for a border again after each stays linear.
  *
  * The bytes of the buffer:
  *
@@ -56,8 +56,8 @@ static size_t ask(const struct pmap__records *records, const char *data, size_t 
     return border <= size ? border : 0;
 }
 
-/* The first border at data + x or behind, x > 0; as its distance from data, 0 if there is none. It is certain if data is a record's beginning or
- * x at least the context. */
+/* The first border at data + x or behind, x > 0; as its distance from data, 0 if there is none. It is certain if data is a record's
+ * beginning or x at least the context. */
 static size_t first_border(const struct pmap__records *records, const char *data, size_t size, size_t x)
 {
     if (records->border == NULL) {
@@ -73,8 +73,8 @@ static size_t first_border(const struct pmap__records *records, const char *data
     return 0;
 }
 
-/* The last border behind data, a record's beginning; 0 if there is none. A border function is asked only near the end, and further in front as long
- * as it finds nothing there. */
+/* The last border behind data, a record's beginning; 0 if there is none. A border function is asked only near the end, and further in
+ * front as long as it finds nothing there. */
 static size_t last_border(const struct pmap__records *records, const char *data, size_t size)
 {
     if (records->border == NULL) {
@@ -182,8 +182,8 @@ static size_t enough(const struct pmap__reader *reader)
     return most < SIZE_MAX - more ? most + more : SIZE_MAX;
 }
 
-/* Go to the first record that begins in the split. Is none found in so many bytes, then the split lies inside a record that is too long. That is for
- * the split to say where it begins: so the error is the same one however the file is cut. */
+/* Go to the first record that begins in the split. Is none found in so many bytes, then the split lies inside a record that is too
+ * long. That is for the split to say where it begins: so the error is the same one however the file is cut. */
 static enum pmap_status find_first(struct pmap__reader *reader, struct pmap_error *error)
 {
     size_t context = (size_t)(reader->begin - reader->base);

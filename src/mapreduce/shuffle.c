@@ -3,10 +3,10 @@
  *
  * The shuffle: blocks of records on their way to the rank that owns their partition.
  *
- * A letter DATA has a block's records as its body; its words are the partition and how many records. The rank that gets it
- * puts it into the store, on the thread that steps the loop, and answers ACK with the size. The sender counts what is under way to each rank, and
- * waits while that and the next block together exceed the window. A thread that is lent to its loop steps it while it waits, so what arrives is put into
- * stores meanwhile; on other ranks the loop has a thread of its own.
+ * A letter DATA has a block's records as its body; its words are the partition and how many records. The rank that gets it puts it
+ * into the store, on the thread that steps the loop, and answers ACK with the size. The sender counts what is under way to each rank,
+ * and waits while that and the next block together exceed the window. A thread that is lent to its loop steps it while it waits, so
+ * what arrives is put into stores meanwhile; on other ranks the loop has a thread of its own.
  */
 #include "mapreduce/site.h"
 
@@ -104,8 +104,8 @@ static enum pmap_status relieve(struct pmap__site *site, struct pmap_error *erro
     return status;
 }
 
-/* Add a block to a store of this rank. Combine functions are called in here under a lock, and perhaps where no item runs: so they have a role of
- * their own, in which pmap_fail is noted, and pmap_cancelled does not begin to handle letters. */
+/* Add a block to a store of this rank. Combine functions are called in here under a lock, and perhaps where no item runs: so they have
+ * a role of their own, in which pmap_fail is noted, and pmap_cancelled does not begin to handle letters. */
 static enum pmap_status add(struct pmap__site *site, size_t partition, struct pmap__block *block, struct pmap_error *error)
 {
     struct pmap__run run;

@@ -10,8 +10,8 @@
 
 /* ---- Sizes ---- */
 
-/* Bytes of all fronts of a rank, and of one. A front pays as long as a look into it costs less than a way to a table, even far beyond the cache that a
- * core has to itself; but all threads have one, and keys that are in all of them are there several times. */
+/* Bytes of all fronts of a rank, and of one. A front pays as long as a look into it costs less than a way to a table, even far beyond
+ * the cache that a core has to itself; but all threads have one, and keys that are in all of them are there several times. */
 #define FRONTS ((uint64_t)32 << 20)
 #define FRONT_MAX ((size_t)16 << 20)
 
@@ -20,8 +20,8 @@ static size_t between(uint64_t size, size_t least, size_t most)
     return size < least ? least : size > most ? most : (size_t)size;
 }
 
-/* How the budget is shared out. An eighth is for the blocks of emitters, up to a quarter for their fronts, an eighth for letters; what is left is for stores.
- * No block is so large that its tail would not stay in cache, nor so small that its header shows. */
+/* How the budget is shared out. An eighth is for the blocks of emitters, up to a quarter for their fronts, an eighth for letters; what
+ * is left is for stores. No block is so large that its tail would not stay in cache, nor so small that its header shows. */
 static void decide_sizes(struct pmap__site *site, uint64_t limit)
 {
     uint64_t threads = site->n_emitters, partitions = site->plan.partitions;

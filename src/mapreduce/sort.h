@@ -40,7 +40,8 @@ static inline struct pmap__sort_entry pmap__sort_entry_of(const void *record)
  * then. It takes no memory but some KiB of the stack. */
 void pmap__sort(struct pmap__sort_entry *entries, size_t n);
 
-/* The same of what is no record but begins with a key of two words, zeros behind its bytes, and then its size in 4 bytes. No two keys are equal. */
+/* The same of what is no record but begins with a key of two words, zeros behind its bytes, and then its size in 4 bytes. No two keys
+ * are equal. */
 static inline struct pmap__sort_entry pmap__sort_entry_of_words(const void *words)
 {
     return (struct pmap__sort_entry){be64toh(*(const uint64_t *)words), words};

@@ -225,7 +225,8 @@ enum pmap_status pmap__store_add(struct pmap__store *store, struct pmap__block *
         store->blocks = block;
         store->records += block->records;
         store->held += block->size;
-        pmap__budget_take(store->common->budget, block->records * sizeof(struct pmap__sort_entry)); /* for sorting them: it will take that */
+        /* Sorting them will take that. */
+        pmap__budget_take(store->common->budget, block->records * sizeof(struct pmap__sort_entry));
     }
     atomic_store_explicit(&store->weight, store->held + store->table.held, memory_order_relaxed);
     pthread_mutex_unlock(&store->lock);
@@ -259,7 +260,8 @@ enum pmap_status pmap__stores_relieve(struct pmap__store stores[], size_t n, str
         struct pmap__store *store = largest(stores, n);
         if (store == NULL || atomic_load_explicit(&store->weight, memory_order_relaxed) < least)
             break; /* what holds the memory is not in stores */
-        pthread_mutex_lock(&store->lock); /* others may be in the same one; then it is small when it is our turn, and we go on to the next */
+        /* Others may be in the same one; then it is small when it is our turn, and we go on to the next. */
+        pthread_mutex_lock(&store->lock);
         status = spill(store, error);
         pthread_mutex_unlock(&store->lock);
     }

@@ -137,8 +137,8 @@ static void move(struct growth *g, const struct pmap__table_place *place)
     memcpy(place_in(g, at), place, g->bigger.each);
 }
 
-/* Get all that it needs. A small table is one piece of its own. Else, when k segments of the old table are empty, the new one has begun at most 3 / 2 k
- * and two more, one of them its last, where it wraps around. So the difference and two more are enough. */
+/* Get all that it needs. A small table is one piece of its own. Else, when k segments of the old table are empty, the new one has
+ * begun at most 3 / 2 k and two more, one of them its last, where it wraps around. So the difference and two more are enough. */
 static bool prepare(struct growth *g, const struct pmap__table *table)
 {
     size_t before = table->capacity < PMAP__SEGMENT ? 0 : segments_of(table->capacity);
@@ -231,7 +231,8 @@ static void *record_at(const struct pmap__table *table, uint32_t number)
 static bool grow_slots(struct pmap__table *table, bool force)
 {
     size_t capacity = larger(table->slots_capacity);
-    struct pmap__table_slot *slots = may_grow(table, capacity * (sizeof *slots + PMAP__TABLE_SORT), force) ? calloc(capacity, sizeof *slots) : NULL;
+    bool may = may_grow(table, capacity * (sizeof(struct pmap__table_slot) + PMAP__TABLE_SORT), force);
+    struct pmap__table_slot *slots = may ? calloc(capacity, sizeof *slots) : NULL;
 
     if (slots == NULL)
         return false;

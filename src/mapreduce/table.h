@@ -3,12 +3,14 @@
  *
  * The pairs of a partition where values are combined: two hash tables, in which values of a key are folded into one.
  *
- *   Short keys with short values lie in the table itself, as two words and a value: 32 bytes for a number, so that no place lies in two cache lines.
- *   Others are records (pair.h) in blocks, which never move; a slot of the table has 32 bits of a record's hash and its place, so that most
- *   slots of other keys are told without a look at their record.
+ *   Short keys with short values lie in the table itself, as two words and a value: 32 bytes for a number, so that no place lies in
+ *   two cache lines.
+ *   Others are records (pair.h) in blocks, which never move; a slot of the table has 32 bits of a record's hash and its place, so that
+ *   most slots of other keys are told without a look at their record.
  *
- * Both probe linearly and grow by half when they are seven eighths full. A place is found by the high bits of the hash, so when a table of short keys grows its
- * records move from segment to segment in order, and what has been emptied is filled again: it never takes much more than it needs. What misses the cache is fetched ahead, for a batch of records.
+ * Both probe linearly and grow by half when they are seven eighths full. A place is found by the high bits of the hash, so when a
+ * table of short keys grows its records move from segment to segment in order, and what has been emptied is filled again: it never
+ * takes much more than it needs. What misses the cache is fetched ahead, for a batch of records.
  *
  * A table has no lock. Its memory is counted in a budget.
  */

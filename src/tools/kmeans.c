@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026 the pmap authors
  *
- * pmap-kmeans: k-means clustering (Lloyd 1982). Each iteration is one map-reduce over all points with the centres as its argument: map adds the points up
- * that are nearest to each centre, reduce adds those sums.
+ * pmap-kmeans: k-means clustering (Lloyd 1982). Each iteration is one map-reduce over all points with the centres as its argument: map
+ * adds the points up that are nearest to each centre, reduce adds those sums.
  *
  * Sums of doubles depend on where the input is cut. So coordinates are added as integers: a coordinate is rounded to a multiple of a
  * unit, the largest coordinate's power of two by 2^56. Sums of those are exact in any order, and the centres have the same bits on any
  * number of threads and ranks.
  *
- * The first map-reduce, the survey, finds that largest coordinate, and K points to begin with: those whose random numbers are the smallest.
+ * The first map-reduce, the survey, finds that largest coordinate, and K points to begin with: those whose random numbers are the
+ * smallest.
  */
 #include "tools/tool.h"
 
@@ -19,8 +20,8 @@
 
 enum { LINE_MAX_SIZE = 65536, BLOCK = 4096 }; /* bytes of a line of text; points that are generated together */
 
-/* What goes to every rank, and behind it the centres: all first coordinates, all second ones, … so that distances to all centres are computed
- * side by side. */
+/* What goes to every rank, and behind it the centres: all first coordinates, all second ones, … so that distances to all centres are
+ * computed side by side. */
 struct job {
     uint64_t k, dim;     /* dim 0: not known yet */
     uint64_t kind;       /* enum kind */
@@ -242,7 +243,8 @@ PMAP_MAPREDUCE(kmeans_survey, .map = survey_piece);
 
 /* ---- An iteration ---- */
 
-/* The points of one centre. A sum is high * 2^32 + low units; of n points |high| is at most n * 2^24 and low below n * 2^32, less what has been carried. */
+/* The points of one centre. A sum is high * 2^32 + low units; of n points |high| is at most n * 2^24 and low below n * 2^32, less what
+ * has been carried. */
 struct sum {
     int64_t high;
     uint64_t low;

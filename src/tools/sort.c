@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026 the pmap authors
  *
- * pmap-sort: lines, or records of a fixed size, in the order of their bytes. The keys are all there is to do: as ranges they come out in order,
- * and where nothing is folded every rank writes its part of the output itself. */
+ * pmap-sort: lines, or records of a fixed size, in the order of their bytes. The keys are all there is to do: as ranges they come out
+ * in order, and where nothing is folded every rank writes its part of the output itself. */
 #include "tools/tool.h"
 
 static size_t record_size, key_size;

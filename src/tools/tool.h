@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026 the pmap authors
  *
- * What the programs have in common: the way through main, options, standard output. A program is a struct tool, some map-reduces, and a function
- * that calls them on the root.
+ * What the programs have in common: the way through main, options, standard output. A program is a struct tool, some map-reduces, and
+ * a function that calls them on the root.
  *
  * All ranks read the same arguments; only the root says what is wrong with them, or prints help.
  */
@@ -54,13 +54,14 @@ __attribute__((format(printf, 1, 2))) int tool_fail(const char *format, ...);
 
 bool tool_verbose(void);
 
-/* For text that the root makes itself: a stream to --output, or standard output; NULL: it cannot be written, and that was said. A file comes to
- * its name when the stream is closed, if all went well; else a former file stays. False: it did not, and that was said. */
+/* For text that the root makes itself: a stream to --output, or standard output; NULL: it cannot be written, and that was said. A file
+ * comes to its name when the stream is closed, if all went well; else a former file stays. False: it did not, and that was said. */
 FILE *tool_text_open(void);
 bool tool_text_close(FILE *text, bool well);
 
 /* The files that paths stand for, directories replaced by the files in them as PMAP_FILES does, so that the number of a file as
- * pmap_emitter_source tells it is its place in the list. Ends with NULL, malloc'ed, as each path is. NULL: there is none, and that was said. */
+ * pmap_emitter_source tells it is its place in the list. Ends with NULL, malloc'ed, as each path is. NULL: there is none, and that was
+ * said. */
 char **tool_files(const char *const paths[]);
 void tool_files_free(char **files); /* NULL is fine */
 

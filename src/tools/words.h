@@ -3,8 +3,8 @@
  *
  * The words of a text: maximal runs of bytes above ' ', so that words of UTF-8 stay whole.
  *
- * 64 bytes are looked at together and become the bits of a mask, 1 for a byte of a word. Where neighbouring bits differ a word begins or ends; those
- * edges are all that is left to walk over, two for each word, whatever the words are like.
+ * 64 bytes are looked at together and become the bits of a mask, 1 for a byte of a word. Where neighbouring bits differ a word begins
+ * or ends; those edges are all that is left to walk over, two for each word, whatever the words are like.
  */
 #ifndef PMAP_TOOLS_WORDS_H
 #define PMAP_TOOLS_WORDS_H
