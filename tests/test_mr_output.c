@@ -726,7 +726,7 @@ static void several_writers_make_one_file(void)
 {
     enum { WRITERS = 5, EACH = 20 };
     struct pmap__outfile *files[WRITERS];
-    char *aside = NULL, word[10];
+    char *aside = NULL, word[16];
 
     begin_directory();
     const char *path = in_directory("a.txt");
