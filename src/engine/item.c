@@ -159,7 +159,9 @@ void pmap__run_span(struct pmap__run *run, size_t begin, size_t end)
             pmap__run_skip(run, begin, end);
             return;
         }
-        size_t n = run->names ? 1 : end - begin;
+        /* Bytes are looked at after they were run, and an item that failed may be run again, elsewhere, as soon as the next one fails: so one by
+         * one. */
+        size_t n = run->names || run->task->bytes ? 1 : end - begin;
         if (!run->task->block && n > run->stride)
             n = run->stride;
         if (limited && (n = allowed(run, begin, n)) == 0) {

@@ -25,6 +25,7 @@ struct pmap__budget {
     uint64_t limit;        /* set once, before threads */
     _Atomic uint64_t held; /* what was taken and not given back */
     _Atomic uint64_t peak; /* the most that held has been */
+    _Atomic int users;     /* of one that several share: whoever leaves it last frees it */
 };
 
 static inline void pmap__budget_init(struct pmap__budget *budget, uint64_t limit)

@@ -70,6 +70,26 @@ static void set_combine(struct pmap__site *site)
         site->common.combine = (struct pmap__combine){what->value_size ? what->value_size : 8, what->combine};
 }
 
+/* Whichever of two sites goes last takes their budget with it. NULL: no memory. */
+static struct pmap__budget *share_budget(struct pmap__site *before, uint64_t limit)
+{
+    struct pmap__budget *budget = before ? before->budget : malloc(sizeof *budget);
+
+    if (budget && before == NULL) {
+        pmap__budget_init(budget, limit);
+        atomic_init(&budget->users, 0);
+    }
+    if (budget)
+        atomic_fetch_add(&budget->users, 1);
+    return budget;
+}
+
+static void leave_budget(struct pmap__budget *budget)
+{
+    if (budget && atomic_fetch_sub(&budget->users, 1) == 1)
+        free(budget);
+}
+
 enum pmap_status pmap__site_create(struct pmap__plan *plan, const struct pmap__place *place, struct pmap__site *before,
                                    struct pmap__site **made)
 {
@@ -88,8 +108,11 @@ enum pmap_status pmap__site_create(struct pmap__plan *plan, const struct pmap__p
     pthread_mutex_init(&site->lock, NULL); /* glibc's cannot fail */
     pthread_cond_init(&site->changed, NULL);
     uint64_t limit = site->plan.memory ? site->plan.memory : pmap__memory_share(place->ranks_here ? place->ranks_here : 1);
-    pmap__budget_init(&site->own_budget, limit);
-    site->budget = before ? before->budget : &site->own_budget;
+    site->budget = share_budget(before, limit);
+    if (site->budget == NULL) {
+        pmap__site_destroy(site);
+        return PMAP_ENOMEM;
+    }
     site->formatter = (struct pmap__formatter){(enum pmap_format)site->plan.format, site->plan.what->key, site->plan.what->value,
                                                site->plan.separator, strlen(site->plan.separator)};
     set_combine(site);
@@ -134,6 +157,7 @@ void pmap__site_destroy(struct pmap__site *site)
     pmap__plan_free(&site->plan);
     pthread_mutex_destroy(&site->lock);
     pthread_cond_destroy(&site->changed);
+    leave_budget(site->budget);
     free(site);
 }
 

@@ -44,7 +44,7 @@ struct pmap__site {
     const struct pmap__place *place;
     struct pmap__post *post;
     struct pmap__site *before;       /* whose budget it shares; NULL: it has its own */
-    struct pmap__budget own_budget, *budget; /* that, or the one of the site before */
+    struct pmap__budget *budget;     /* its own, or the one of the site before; allocated */
     struct pmap__scratch *scratch;
     struct pmap__store_common common;
     struct pmap__store *stores;      /* by partition; those of others stay empty */
