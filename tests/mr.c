@@ -145,6 +145,19 @@ static void reduce_group(struct pair *group, size_t n, pmap_combine_fn *combine,
         pairs_add(out, group[i].key, group[i].key_size, group[i].value, group[i].value_size);
 }
 
+void words(struct pmap_view record, struct outlet out)
+{
+    const char *at = record.data, *end = at + record.size;
+    int64_t one = 1;
+
+    while (at < end) {
+        const char *space = memchr(at, ' ', (size_t)(end - at));
+        space = space ? space : end;
+        outlet_emit(out, at, (size_t)(space - at), &one, sizeof one);
+        at = space + 1;
+    }
+}
+
 struct pairs serial_mapreduce(map_body *map, pmap_combine_fn *combine, size_t value_size, reduce_body *reduce, const struct pmap_view records[],
                               size_t n)
 {

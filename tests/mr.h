@@ -53,6 +53,9 @@ bool inlet_next(struct inlet *in, struct pmap_view *value);
 typedef void map_body(struct pmap_view record, struct outlet out);
 typedef void reduce_body(struct pmap_view key, struct inlet *values, struct outlet out);
 
+/* A map_body: each word of a line, by spaces, with the number 1. */
+void words(struct pmap_view record, struct outlet out);
+
 /* Records as they lie in an array of views. reduce may be NULL; combine too. What comes out, in order. */
 struct pairs serial_mapreduce(map_body *map, pmap_combine_fn *combine, size_t value_size, reduce_body *reduce, const struct pmap_view records[],
                               size_t n);

@@ -60,19 +60,6 @@ MAP_RECORD(scatter_8)
 static void scatter_0(struct pmap_view record, struct outlet out) { scatter(record, out, 0); }
 MAP_RECORD(scatter_0)
 
-/* A pair for each word. */
-static void words(struct pmap_view record, struct outlet out)
-{
-    const char *at = record.data, *end = at + record.size;
-    int64_t one = 1;
-
-    while (at < end) {
-        const char *space = memchr(at, ' ', (size_t)(end - at));
-        space = space ? space : end;
-        outlet_emit(out, at, (size_t)(space - at), &one, sizeof one);
-        at = space + 1;
-    }
-}
 MAP_RECORD(words)
 
 static void words_of_piece(struct pmap_view piece, struct pmap_emitter *out)

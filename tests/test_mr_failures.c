@@ -23,18 +23,6 @@ enum { CALLS, HELD, OPEN, RAN };
 
 /* ---- A good job ----------------------------------------------------------------------------------------- */
 
-static void words(struct pmap_view record, struct outlet out)
-{
-    const char *at = record.data, *end = at + record.size;
-    int64_t one = 1;
-
-    while (at < end) {
-        const char *space = memchr(at, ' ', (size_t)(end - at));
-        space = space ? space : end;
-        outlet_emit(out, at, (size_t)(space - at), &one, sizeof one);
-        at = space + 1;
-    }
-}
 MAP_RECORD(words)
 PMAP_MAPREDUCE(good, .map_record = words_record, .combine = pmap_sum_i64, .value = PMAP_TYPE_I64);
 

@@ -352,7 +352,8 @@ static void generators_of_records_of_any_size(void)
 
 /* ---- Datasets ------------------------------------------------------------------------------------------ */
 
-static void words(struct pmap_view record, struct pmap_emitter *out)
+/* The same as words(), by the shorter way of a key that lies in the piece. */
+static void words_in_place(struct pmap_view record, struct pmap_emitter *out)
 {
     const char *at = record.data, *end = at + record.size;
 
@@ -363,7 +364,7 @@ static void words(struct pmap_view record, struct pmap_emitter *out)
         at = space + 1;
     }
 }
-PMAP_MAPREDUCE(counted, .map_record = words, .combine = pmap_sum_i64);
+PMAP_MAPREDUCE(counted, .map_record = words_in_place, .combine = pmap_sum_i64);
 
 static void by_count(struct pmap_view key, struct pmap_view value, struct pmap_emitter *out)
 {
@@ -399,19 +400,6 @@ static void sum_of_pair(struct pmap_view key, struct pmap_view value, struct pma
 }
 PMAP_MAPREDUCE(summed, .map_pair = sum_of_pair, .combine = pmap_sum_i64);
 
-static void serial_words(struct pmap_view record, struct outlet out)
-{
-    const char *at = record.data, *end = at + record.size;
-    int64_t one = 1;
-
-    while (at < end) {
-        const char *space = memchr(at, ' ', (size_t)(end - at));
-        space = space ? space : end;
-        outlet_emit(out, at, (size_t)(space - at), &one, sizeof one);
-        at = space + 1;
-    }
-}
-
 struct three {
     char *bytes;
     struct pmap_view *lines;
@@ -427,7 +415,7 @@ static void three_begin(struct three *t, size_t memory, int retries)
     t->bytes = random_lines(test_size(3000, 200), 11, &t->size);
     t->path = write_file("text", t->bytes, t->size);
     t->lines = lines_of(t->bytes, t->size, &t->n);
-    t->counts = serial_mapreduce(serial_words, pmap_sum_i64, 8, NULL, t->lines, t->n);
+    t->counts = serial_mapreduce(words, pmap_sum_i64, 8, NULL, t->lines, t->n);
     CHECK_STATUS(pmap_mapreduce(the_pool, counted, PMAP_FILES(t->path), .keep = &t->dataset, .split_size = 5000, .memory = memory,
                                 .retries = retries, .partitions = 7), PMAP_OK);
     CHECK_INT(pmap_dataset_records(t->dataset), t->counts.n);

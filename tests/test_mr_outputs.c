@@ -18,18 +18,6 @@ static struct pmap_error error;
 
 /* ---- Jobs ---------------------------------------------------------------------------------------------- */
 
-static void words(struct pmap_view record, struct outlet out)
-{
-    const char *at = record.data, *end = at + record.size;
-    int64_t one = 1;
-
-    while (at < end) {
-        const char *space = memchr(at, ' ', (size_t)(end - at));
-        space = space ? space : end;
-        outlet_emit(out, at, (size_t)(space - at), &one, sizeof one);
-        at = space + 1;
-    }
-}
 MAP_RECORD(words)
 
 static void whole_lines(struct pmap_view record, struct outlet out) { outlet_emit(out, record.data, record.size, "line", record.size % 5); }
