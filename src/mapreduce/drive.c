@@ -70,17 +70,11 @@ static enum pmap_status drain(struct pmap__drive *d)
     struct pmap__step step = {.kind = PMAP__STEP_DRAIN, .number = d->plan.number};
     struct pmap__flights *flights = pmap__flights_create(&d->rules, (size_t)pmap__root_threads(d->rules.tenant->root));
     enum pmap_status status = flights ? PMAP_OK : pmap__drive_no_memory(d);
-    struct pmap_bytes answer;
 
     for (uint64_t r = 0; r < d->plan.ranks; r++)
         for (uint64_t t = 0; t < d->plan.threads[r] && status == PMAP_OK; t++)
             status = pmap__flights_send(flights, &step, NULL, 0, 1 + (int)r, (size_t)t, d->error);
-    while (status == PMAP_OK && !pmap__flights_empty(flights)) {
-        status = pmap__flights_take(flights, &answer, d->error);
-        free(answer.data);
-    }
-    pmap__flights_destroy(flights);
-    return status;
+    return pmap__flights_end(flights, status, d->error);
 }
 
 static enum pmap_status flush(struct pmap__drive *d)
@@ -120,7 +114,6 @@ static enum pmap_status reduce(struct pmap__drive *d, const char *aside)
     size_t n = (size_t)d->plan.partitions, offset = 0;
     struct pmap__flights *flights = pmap__flights_create(&d->patient, n);
     enum pmap_status status = flights ? PMAP_OK : pmap__drive_no_memory(d);
-    struct pmap_bytes answer;
 
     for (size_t p = 0; p < n && status == PMAP_OK; p++) {
         struct pmap__step step = {.kind = PMAP__STEP_REDUCE, .number = d->plan.number, .partition = p, .offset = offset,
@@ -129,12 +122,7 @@ static enum pmap_status reduce(struct pmap__drive *d, const char *aside)
         status = pmap__flights_send(flights, &step, aside, aside ? strlen(aside) + 1 : 0, 1 + owner, p, d->error);
         offset += (size_t)d->out_bytes[p];
     }
-    while (status == PMAP_OK && !pmap__flights_empty(flights)) {
-        status = pmap__flights_take(flights, &answer, d->error);
-        free(answer.data);
-    }
-    pmap__flights_destroy(flights);
-    return status;
+    return pmap__flights_end(flights, status, d->error);
 }
 
 /* All is well: from here on pmap_terminate comes too late, or it would leave some files new and some old. */

@@ -37,7 +37,7 @@ static void add_pairs(struct pmap_mapreduce_stats *s, const struct pmap__counts 
     s->keys += c->keys;
     if (c->partition_max > s->partition_max)
         s->partition_max = c->partition_max;
-    if (c->largest_values > s->largest_values || (c->largest_values == s->largest_values && c->largest_bytes > s->largest_bytes)) {
+    if (pmap__is_larger(c->largest_values, c->largest_bytes, s->largest_values, s->largest_bytes)) {
         s->largest_values = c->largest_values;
         s->largest_bytes = c->largest_bytes;
         memcpy(s->largest_key, c->largest_key, sizeof s->largest_key);

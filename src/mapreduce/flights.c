@@ -138,6 +138,18 @@ void pmap__flights_destroy(struct pmap__flights *flights)
     free(flights);
 }
 
+enum pmap_status pmap__flights_end(struct pmap__flights *flights, enum pmap_status status, struct pmap_error *error)
+{
+    struct pmap_bytes answer;
+
+    while (status == PMAP_OK && !pmap__flights_empty(flights)) {
+        status = pmap__flights_take(flights, &answer, error);
+        free(answer.data);
+    }
+    pmap__flights_destroy(flights);
+    return status;
+}
+
 enum pmap_status pmap__flights_all(const struct pmap__flight_rules *rules, const struct pmap__step *step, const void *payload, size_t size,
                                    const uint64_t ranks[], size_t n, struct pmap_bytes answers[], struct pmap_error *error)
 {

@@ -42,6 +42,11 @@ enum pmap_status pmap__flights_send(struct pmap__flights *flights, const struct 
 /* Wait for the one that was sent first; its answer is the caller's, for free(). Not when they are empty. */
 enum pmap_status pmap__flights_take(struct pmap__flights *flights, struct pmap_bytes *answer, struct pmap_error *error);
 
+/* Take all that are on their way, whose answers say nothing, unless something has failed before; and destroy. The first status that is not
+ * PMAP_OK. flights may be NULL if status
+ * says why there are none. */
+enum pmap_status pmap__flights_end(struct pmap__flights *flights, enum pmap_status status, struct pmap_error *error);
+
 /* A step for each of n ranks, all at once; answers, if not NULL, are malloc'ed, whatever the status is; of a step that was not sent
  * answers[i] stays as it was. The first error of all, but all that could be sent are run. */
 enum pmap_status pmap__flights_all(const struct pmap__flight_rules *rules, const struct pmap__step *step, const void *payload, size_t size,

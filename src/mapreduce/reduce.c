@@ -233,7 +233,7 @@ static void note_largest(struct pmap__counts *counts, const void *key, size_t ke
 static void count_group(struct pmap__counts *counts, const struct pmap_values *v)
 {
     counts->keys++;
-    if (v->n > counts->largest_values || (v->n == counts->largest_values && v->bytes > counts->largest_bytes))
+    if (pmap__is_larger(v->n, v->bytes, counts->largest_values, counts->largest_bytes))
         note_largest(counts, v->key, v->key_size, v);
 }
 
@@ -306,8 +306,7 @@ static void add_counts(struct pmap__site *site, const struct sink *sink, const s
     all->partition_sum += bytes;
     if (bytes > all->partition_max)
         all->partition_max = bytes;
-    if (counts->largest_values > all->largest_values ||
-        (counts->largest_values == all->largest_values && counts->largest_bytes > all->largest_bytes)) {
+    if (pmap__is_larger(counts->largest_values, counts->largest_bytes, all->largest_values, all->largest_bytes)) {
         all->largest_values = counts->largest_values;
         all->largest_bytes = counts->largest_bytes;
         memcpy(all->largest_key, counts->largest_key, sizeof all->largest_key);

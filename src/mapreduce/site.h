@@ -37,6 +37,12 @@ struct pmap__counts {
     char largest_key[64];
 };
 
+/* Which of two groups is the larger one: by values, then by their bytes. */
+static inline bool pmap__is_larger(uint64_t values, uint64_t bytes, uint64_t than_values, uint64_t than_bytes)
+{
+    return values > than_values || (values == than_values && bytes > than_bytes);
+}
+
 struct pmap__site {
     struct pmap__resident resident; /* first */
     struct pmap__plan plan;
