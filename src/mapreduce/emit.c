@@ -2,9 +2,6 @@
  * Copyright (c) 2026 the pmap authors */
 #include "mapreduce/emit.h"
 
-#include "base/error.h"
-#include "base/memory.h"
-
 #include <endian.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -173,46 +170,28 @@ static void send_on(struct pmap_emitter *out, const void *key, size_t key_size, 
 
 /* ---- From the front ---- */
 
-/* A pair of the front as a record: its key is two words with zeros behind. */
-static inline void write_place(uint64_t *to, const struct pmap__front_place *place, size_t key_size, size_t value_size, uint64_t hash)
-{
-    size_t words = pmap__padded(value_size) / 8;
-
-    to[0] = (uint64_t)value_size << 24 | key_size;
-    to[1] = hash;
-    to[2] = place->value;
-    if (value_size != 8) { /* what is behind it in the place is not its own */
-        to[1 + words] = 0;
-        memcpy(to + 2, &place->value, value_size);
-    }
-    if (key_size > 0)
-        to[2 + words] = place->k[0];
-    if (key_size > 8)
-        to[3 + words] = place->k[1];
-}
-
 /* So many together: their hashes do not wait for each other. */
-static void pass_some(struct pmap_emitter *out, const struct pmap__front_place *places, size_t n, size_t each)
+static void pass_some(struct pmap_emitter *out, const struct pmap__short *places, size_t n, size_t each)
 {
     const char *at = (const char *)places;
     uint64_t hashes[PMAP__FRONT_BATCH];
 
     for (size_t i = 0; i < n; i++) {
-        const struct pmap__front_place *p = (const void *)(at + i * each);
+        const struct pmap__short *p = (const void *)(at + i * each);
         hashes[i] = p->size ? hash_of(p->k, p->size - 1) : 0;
     }
     for (size_t i = 0; i < n && !out->failed; i++) {
-        const struct pmap__front_place *p = (const void *)(at + i * each);
+        const struct pmap__short *p = (const void *)(at + i * each);
         if (p->size == 0)
             continue;
         size_t key_size = p->size - 1, partition = partition_of(out, p->k, key_size, hashes[i]);
         uint64_t *to = out->failed ? NULL : reserve(out, partition, pmap__pair_size(key_size, out->value_size));
         if (to)
-            write_place(to, p, key_size, out->value_size, hashes[i]);
+            pmap__short_write(to, p, out->value_size, hashes[i]);
     }
 }
 
-static void pass_on(void *owner, const struct pmap__front_place *places, size_t n, size_t each)
+static void pass_on(void *owner, const struct pmap__short *places, size_t n, size_t each)
 {
     struct pmap_emitter *out = owner;
 
@@ -222,7 +201,7 @@ static void pass_on(void *owner, const struct pmap__front_place *places, size_t 
 
 #define SAMPLED 256 /* bytes of a key: any bytes will do as a border */
 
-_Static_assert(PMAP__FRONT_KEY == 16, "as in pmap_emit_i64 of pmap_mapreduce.h");
+_Static_assert(PMAP__SHORT_KEY == 16, "as in pmap_emit_i64 of pmap_mapreduce.h");
 
 /* ---- Emitting ---- */
 
@@ -283,7 +262,7 @@ bool pmap__sample_add(struct pmap__sample *s, const void *bytes, size_t bytes_si
 
 static void take(struct pmap_emitter *out, const struct pmap__pair *pair)
 {
-    if (out->front && pair->key_size <= PMAP__FRONT_KEY) {
+    if (out->front && pair->key_size <= PMAP__SHORT_KEY) {
         pmap__front_add(out->front, pair->key, pair->key_size, pair->value);
         return;
     }
@@ -354,9 +333,9 @@ struct pmap_source_of pmap_emitter_source(const struct pmap_emitter *out)
 void pmap__emitter_piece(struct pmap_emitter *out, struct pmap_view piece, uint64_t offset)
 {
     out->source.offset = offset;
-    bool may_wait = out->front && out->role == PMAP__EMIT_MAP && out->value_size == 8 && piece.size >= PMAP__FRONT_KEY;
+    bool may_wait = out->front && out->role == PMAP__EMIT_MAP && out->value_size == 8 && piece.size >= PMAP__SHORT_KEY;
     out->queue.from = may_wait ? piece.data : "";
-    out->queue.size = may_wait ? piece.size - PMAP__FRONT_KEY + 1 : 0; /* so that 16 bytes can be read from where a key begins */
+    out->queue.size = may_wait ? piece.size - PMAP__SHORT_KEY + 1 : 0; /* so that 16 bytes can be read from where a key begins */
 }
 
 void pmap__emitter_piece_end(struct pmap_emitter *out)

@@ -43,8 +43,7 @@ enum pmap_status pmap__flights_send(struct pmap__flights *flights, const struct 
 enum pmap_status pmap__flights_take(struct pmap__flights *flights, struct pmap_bytes *answer, struct pmap_error *error);
 
 /* Take all that are on their way, whose answers say nothing, unless something has failed before; and destroy. The first status that is not
- * PMAP_OK. flights may be NULL if status
- * says why there are none. */
+ * PMAP_OK. flights may be NULL if status says why there are none. */
 enum pmap_status pmap__flights_end(struct pmap__flights *flights, enum pmap_status status, struct pmap_error *error);
 
 /* A step for each of n ranks, all at once; answers, if not NULL, are malloc'ed, whatever the status is; of a step that was not sent

@@ -8,7 +8,7 @@
 
 #define HUGE_PAGE ((size_t)2 << 20)
 
-typedef struct pmap__front_place place;
+typedef struct pmap__short place;
 
 /* ---- Keys ---- */
 

@@ -17,20 +17,10 @@
 #include <pmap_mapreduce.h>
 #include <stdbool.h>
 
-#define PMAP__FRONT_KEY 16
-#define PMAP__FRONT_VALUE 40 /* bytes at most */
 #define PMAP__FRONT_BATCH PMAP_WAITING
 
-/* A place; a pair that waits is one, too. */
-struct pmap__front_place {
-    uint64_t k[2];
-    uint32_t size;  /* of the key, plus 1; 0: the place is free */
-    uint32_t age;   /* how often the key was met, less how often it was in the way. Of one that waits: its bucket */
-    uint64_t value; /* or more of it */
-};
-
 /* n places, each bytes apart: pairs that pass on, and free places among them. They are borrowed for the call. */
-typedef void pmap__front_pass_fn(void *owner, const struct pmap__front_place *places, size_t n, size_t each);
+typedef void pmap__front_pass_fn(void *owner, const struct pmap__short *places, size_t n, size_t each);
 
 struct pmap__front {
     char *places;       /* buckets of two: a key may be in either place of its bucket */
@@ -45,7 +35,7 @@ struct pmap__front {
     uint64_t pairs, pair_bytes, folded; /* that went in, and their bytes; those that were folded into others */
 };
 
-/* size: bytes that its places may take, about; combine->size: at most PMAP__FRONT_VALUE. PMAP_ENOMEM. */
+/* size: bytes that its places may take, about; combine->size: at most PMAP__SHORT_VALUE. PMAP_ENOMEM. */
 enum pmap_status pmap__front_create(size_t size, const struct pmap__combine *combine, pmap__front_pass_fn *pass, void *owner,
                                     struct pmap__front **front);
 void pmap__front_destroy(struct pmap__front *front); /* NULL is fine */
@@ -54,7 +44,7 @@ size_t pmap__front_memory(const struct pmap__front *front); /* bytes of its plac
 void pmap__front_drain(struct pmap__front *front); /* fold the batch in */
 void pmap__front_empty(struct pmap__front *front); /* pass all on */
 
-/* Fold a pair in, or pass it on; soon. key_size is at most PMAP__FRONT_KEY. */
+/* Fold a pair in, or pass it on; soon. key_size is at most PMAP__SHORT_KEY. */
 void pmap__front_add(struct pmap__front *front, const void *key, size_t key_size, const void *value);
 
 /* The same for a batch at most of pairs of which 16 bytes can be read from where a key begins, and whose values have 8. */

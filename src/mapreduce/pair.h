@@ -99,4 +99,36 @@ static inline int pmap__record_compare(const void *a, const void *b)
     return order ? order : (s > t) - (s < t);
 }
 
+/* A short pair where values are combined, as words: fronts and tables have such, side by side. */
+#define PMAP__SHORT_KEY 16   /* bytes at most */
+#define PMAP__SHORT_VALUE 40
+
+struct pmap__short {
+    uint64_t k[2]; /* the key, zeros behind it */
+    uint32_t size; /* of it, plus 1; 0: there is no pair here */
+    union {
+        uint32_t hash; /* in a table */
+        uint32_t age;  /* in a front: how often the key was met, less how often it was in the way. Of one that waits: its bucket */
+    };
+    uint64_t value; /* or more of it */
+};
+
+/* As a record, to where pmap__pair_size bytes are free. */
+static inline void pmap__short_write(uint64_t *to, const struct pmap__short *pair, size_t value_size, uint64_t tag)
+{
+    size_t words = pmap__padded(value_size) / 8, key_size = pair->size - 1;
+
+    to[0] = (uint64_t)value_size << 24 | key_size;
+    to[1] = tag;
+    to[2] = pair->value;
+    if (value_size != 8) { /* what is behind it is not its own */
+        to[1 + words] = 0;
+        memcpy(to + 2, &pair->value, value_size);
+    }
+    if (key_size > 0)
+        to[2 + words] = pair->k[0];
+    if (key_size > 8)
+        to[3 + words] = pair->k[1];
+}
+
 #endif

@@ -29,7 +29,7 @@ static void decide_sizes(struct pmap__site *site, uint64_t limit)
 
     site->block = between(limit / 8 / threads / partitions, 1 << 10, largest);
     site->front = between((limit / 4 < FRONTS ? limit / 4 : FRONTS) / threads, 16 << 10, FRONT_MAX);
-    if (site->common.combine.size == 0 || site->common.combine.size > PMAP__FRONT_VALUE)
+    if (site->common.combine.size == 0 || site->common.combine.size > PMAP__SHORT_VALUE)
         site->front = 0; /* there is none, or entries would be too few */
     site->common.run_block = between(limit / 512, 4 << 10, (size_t)128 << 10);
     site->window = between(limit / 8 / site->plan.ranks, 2 * site->block, (size_t)8 << 20);

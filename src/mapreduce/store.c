@@ -60,13 +60,15 @@ void pmap__store_fini(struct pmap__store *store)
 
 /* ---- In order ---- */
 
+#define MADE (PMAP__PAIR_HEAD + PMAP__SHORT_VALUE + PMAP__SHORT_KEY) /* bytes of the record of a place */
+
 /* What is in memory, one after the other: places of the table, which become records when it is their turn, and records. */
 struct gathered {
     const struct pmap__table *table;
     struct pmap__sort_entry *places, *entries; /* one array */
     size_t n_places, n, place, at;             /* how many, and the next of each */
     bool any_order;                            /* else each is in order */
-    uint64_t made[PMAP__TABLE_RECORD / 8];     /* the record of the next place; */
+    uint64_t made[MADE / 8];                   /* the record of the next place; */
     bool is_made;                              /* if it has been made */
 };
 
@@ -85,7 +87,7 @@ static void gather_all(struct gathered *g, const void *records, size_t size)
 static void gather_places(struct gathered *g)
 {
     for (size_t i = 0; i < g->table->capacity; i++) {
-        const struct pmap__table_place *place = pmap__table_place(g->table, i);
+        const struct pmap__short *place = pmap__table_place(g->table, i);
         if (place->size)
             g->places[g->n_places++] = pmap__sort_entry_of_words(place);
     }
@@ -117,7 +119,7 @@ static const void *next_gathered(struct gathered *g)
     bool place = g->place < g->n_places, record = g->at < g->n;
 
     if (place && !g->is_made) {
-        pmap__table_record(g->table, g->places[g->place].record, g->made);
+        pmap__short_write(g->made, g->places[g->place].record, g->table->combine.size, 0);
         g->is_made = true;
     }
     if (place && record && !g->any_order)
@@ -366,7 +368,7 @@ static void sample_table(const struct pmap__table *table, size_t most, void (*ea
     size_t stride = table->capacity / most + 1;
 
     for (size_t i = 0; i < table->capacity; i += stride) {
-        const struct pmap__table_place *p = pmap__table_place(table, i);
+        const struct pmap__short *p = pmap__table_place(table, i);
         if (p->size)
             each(p->k, p->size - 1, argument);
     }

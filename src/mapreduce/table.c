@@ -18,7 +18,7 @@ void pmap__table_init(struct pmap__table *table, const struct pmap__combine *com
     *table = (struct pmap__table){.combine = *combine, .budget = budget};
     if (combine->size > PMAP__SHORT_VALUE)
         return;
-    table->each = offsetof(struct pmap__table_place, value) + pmap__padded(combine->size);
+    table->each = offsetof(struct pmap__short, value) + pmap__padded(combine->size);
 }
 
 static size_t segments_of(size_t capacity)
@@ -116,7 +116,7 @@ static void free_spare(struct growth *g)
     }
 }
 
-static struct pmap__table_place *place_in(struct growth *g, size_t at)
+static struct pmap__short *place_in(struct growth *g, size_t at)
 {
     char **segment = &g->bigger.segments[at / PMAP__SEGMENT];
 
@@ -128,7 +128,7 @@ static struct pmap__table_place *place_in(struct growth *g, size_t at)
     return pmap__table_place(&g->bigger, at);
 }
 
-static void move(struct growth *g, const struct pmap__table_place *place)
+static void move(struct growth *g, const struct pmap__short *place)
 {
     size_t at = home(place->hash, g->bigger.capacity);
 
@@ -206,7 +206,7 @@ static inline void add_short(struct pmap__table *table, const void *record)
     const uint64_t *key = pmap__record_key(record); /* padded with zeros */
     uint64_t k[2] = {size > 1 ? key[0] : 0, size > 9 ? key[1] : 0};
     size_t at = home(hash, table->capacity);
-    struct pmap__table_place *p;
+    struct pmap__short *p;
 
     for (; (p = pmap__table_place(table, at))->size; at = next_of(at, table->capacity))
         if (p->k[0] == k[0] && p->k[1] == k[1] && p->size == size) {

@@ -22,17 +22,7 @@
 
 #include <stdbool.h>
 
-#define PMAP__SHORT_KEY 16
-#define PMAP__SHORT_VALUE 40
 #define PMAP__SEGMENT ((size_t)1024) /* places */
-
-/* A pair in the table; pmap__table_record makes a record of it. */
-struct pmap__table_place {
-    uint64_t k[2];  /* the key, zeros behind it */
-    uint32_t size;  /* of the key, plus 1; 0: the place is free */
-    uint32_t hash;
-    uint64_t value; /* or more of it */
-};
 
 struct pmap__table_slot {
     uint32_t hash;
@@ -78,24 +68,10 @@ void pmap__table_each(const struct pmap__table *table, void (*each)(const void *
 #define PMAP__TABLE_SORT sizeof(struct pmap__sort_entry)
 
 /* Those in the table itself: for (at = 0; at < capacity; at++) if (place->size) … */
-static inline struct pmap__table_place *pmap__table_place(const struct pmap__table *table, size_t at)
+static inline struct pmap__short *pmap__table_place(const struct pmap__table *table, size_t at)
 {
     char *segment = table->segments[at / PMAP__SEGMENT];
-    return (struct pmap__table_place *)(void *)(segment + at % PMAP__SEGMENT * table->each);
-}
-
-/* A place as a record, without a tag. Its bytes: room for so many. */
-#define PMAP__TABLE_RECORD (PMAP__PAIR_HEAD + PMAP__SHORT_VALUE + PMAP__SHORT_KEY)
-static inline void pmap__table_record(const struct pmap__table *table, const struct pmap__table_place *place, void *record)
-{
-    size_t value = pmap__padded(table->combine.size) / 8;
-    uint64_t *words = record;
-
-    words[0] = (uint64_t)table->combine.size << 24 | (place->size - 1);
-    words[1] = 0;
-    words[1 + value] = 0;
-    memcpy(words + 2, &place->value, table->combine.size);
-    memcpy(words + 2 + value, place->k, sizeof place->k);
+    return (struct pmap__short *)(void *)(segment + at % PMAP__SEGMENT * table->each);
 }
 
 #endif
