@@ -82,6 +82,12 @@ enum pmap_status {
     PMAP_ECLOSED,   /* the pool takes no work any more: pmap_close or pmap_terminate was called */
     PMAP_EDEADLOCK, /* the call would wait for itself for ever: it was made inside a callback, an operation or an initializer, or in
                      * a task that would wait for what others run, or in the generator of the stream that it asks */
+    PMAP_ECRASHED,  /* the process that ran the item died, or was killed: a signal, exit(), .timeout, .max_rss; code is the signal, or
+                     * -1 - the exit status. Only in pools with .isolate */
+    PMAP_ELOST,     /* a rank died while it held the item, and the item could not be run again. Only in pools with .survive */
+    PMAP_EINTERRUPTED, /* SIGINT, SIGTERM or SIGUSR1 came, or the walltime nearly ended: nothing more was begun. What is finished is
+                     * in out, and in the journal */
+    PMAP_EJOURNAL,  /* the journal cannot be read or written; the text says why. It is left as it is */
     PMAP_ETIMEOUT,  /* not ready yet. Not a failure: nothing is cancelled or printed, the call can be repeated */
     PMAP_END,       /* the stream has no more results. Not a failure */
 };

@@ -20,6 +20,10 @@ const char *pmap_status_name(enum pmap_status status)
     case PMAP_ECANCELLED: return "PMAP_ECANCELLED";
     case PMAP_ECLOSED: return "PMAP_ECLOSED";
     case PMAP_EDEADLOCK: return "PMAP_EDEADLOCK";
+    case PMAP_ECRASHED: return "PMAP_ECRASHED";
+    case PMAP_ELOST: return "PMAP_ELOST";
+    case PMAP_EINTERRUPTED: return "PMAP_EINTERRUPTED";
+    case PMAP_EJOURNAL: return "PMAP_EJOURNAL";
     case PMAP_ETIMEOUT: return "PMAP_ETIMEOUT";
     case PMAP_END: return "PMAP_END";
     }

@@ -34,7 +34,7 @@
 #include <stdint.h>
 
 /* Changes with every change of the bytes; ranks with different versions do not form a pool. */
-#define PMAP__WIRE_VERSION 4
+#define PMAP__WIRE_VERSION 5
 
 /* The longest head is a RESULT with a failure: a dozen numbers, a host and a text. */
 #define PMAP__HEAD_MAX 768
