@@ -232,6 +232,9 @@ static void counts_that_no_body_can_have_are_refused(void)
     const size_t *names;
 
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+        CHECK(!pmap__body_fits(sizeof body, counts[i], sizeof(struct pmap_bytes), true, false));
+        CHECK(!pmap__body_fits(sizeof body, counts[i], sizeof(struct pmap_bytes), true, true));
+        CHECK(!pmap__body_fits(sizeof body, counts[i], 16, false, false));
         CHECK(!pmap__unpack(body, sizeof body, counts[i], sizeof(struct pmap_bytes), true, false, &names, &elements, NULL));
         CHECK(!pmap__unpack(body, sizeof body, counts[i], sizeof(struct pmap_bytes), true, true, &names, &elements, NULL));
         CHECK(!pmap__unpack(body, sizeof body, counts[i], 1, false, true, &names, &elements, NULL));
@@ -919,24 +922,25 @@ static void ticket_is_found_by_exactly_what_it_stands_for(void)
 {
     struct pmap__tickets tickets = {0};
     struct pmap__job *job = test_array(1, sizeof *job);
+    const char *bad;
 
     job->base = 1000;
     for (size_t i = 0; i < 100; i++) {
         struct pmap__ticket *t = pmap__ticket_take(&tickets, job, (int)i % 5, i, 3);
         if (!CHECK(t != NULL))
             return;
-        CHECK(pmap__ticket_find(&tickets, t->number, (int)i % 5, 1000 + i, 3) == t);
-        CHECK(pmap__ticket_find(&tickets, t->number, (int)(i + 1) % 5, 1000 + i, 3) == NULL);
-        CHECK(pmap__ticket_find(&tickets, t->number, (int)i % 5, i, 3) == NULL);
-        CHECK(pmap__ticket_find(&tickets, t->number, (int)i % 5, 1000 + i, 4) == NULL);
-        CHECK(pmap__ticket_find(&tickets, t->number + 1, (int)i % 5, 1000 + i, 3) == NULL);
-        CHECK(pmap__ticket_find(&tickets, UINT64_MAX, (int)i % 5, 1000 + i, 3) == NULL);
+        CHECK(pmap__ticket_find(&tickets, t->number, (int)i % 5, 1000 + i, 3, &bad) == t);
+        CHECK(pmap__ticket_find(&tickets, t->number, (int)(i + 1) % 5, 1000 + i, 3, &bad) == NULL && strcmp(bad, "ticket") == 0);
+        CHECK(pmap__ticket_find(&tickets, t->number, (int)i % 5, i, 3, &bad) == NULL && strcmp(bad, "begin") == 0);
+        CHECK(pmap__ticket_find(&tickets, t->number, (int)i % 5, 1000 + i, 4, &bad) == NULL && strcmp(bad, "n") == 0);
+        CHECK(pmap__ticket_find(&tickets, t->number + 1, (int)i % 5, 1000 + i, 3, &bad) == NULL);
+        CHECK(pmap__ticket_find(&tickets, UINT64_MAX, (int)i % 5, 1000 + i, 3, &bad) == NULL);
         if (i % 3 == 0) {
             t->in = malloc(10); /* goes with it */
             t->records = malloc(10);
             uint64_t number = t->number;
             pmap__ticket_give(&tickets, t);
-            CHECK(pmap__ticket_find(&tickets, number, (int)i % 5, 1000 + i, 3) == NULL);
+            CHECK(pmap__ticket_find(&tickets, number, (int)i % 5, 1000 + i, 3, &bad) == NULL);
         }
     }
     CHECK(tickets.count < 100); /* numbers are used again */

@@ -26,6 +26,7 @@ static struct pmap__frame sample_chunk(bool reduction)
                             .task = UINT64_MAX, .args_size = 24, .result_size = 8, .job = UINT64_C(0x8000000000000001),
                             .seed = UINT64_C(0x123456789abcdef0), .priority = -3, .wants = PMAP__WANT_RECORDS | PMAP__NAMED};
     if (reduction) {
+        f.wants = PMAP__WANT_RECORDS | PMAP__WANT_STOP;
         f.op = UINT64_MAX - 1;
         f.leaf = 64;
         f.total = 1016 * 64 + 1; /* leaves 1000 to 1016: the last of them is the last of all, and has one item */
@@ -45,7 +46,7 @@ static struct pmap__frame sample(int kind)
     if (kind < PMAP__CANCEL) {
         f.ticket = 7;
         f.begin = UINT64_C(1) << 40;
-        f.n = 1;
+        f.n = 4;
     }
     switch (f.kind) {
     case PMAP__RECORDS:
@@ -195,7 +196,7 @@ static void longest_frames_fit(void)
 static void bytes_are_little_endian_and_fixed(void)
 {
     unsigned char head[PMAP__HEAD_MAX];
-    static const unsigned char expected[] = {4, 0, 11, 0, 1, 0, 8, 7, 6, 5, 4, 3, 2, 1, 5, 0, 0, 0, 0x0d, 0x0c, 0x0b, 0x0a};
+    static const unsigned char expected[] = {PMAP__WIRE_VERSION, 0, 11, 0, 1, 0, 8, 7, 6, 5, 4, 3, 2, 1, 5, 0, 0, 0, 0x0d, 0x0c, 0x0b, 0x0a};
     static const struct pmap__meetings met = {1, 0, {{UINT64_C(0x0102030405060708), PMAP_EBUSY, 0x0a0b0c0d}}};
     struct pmap__frame f = {.kind = PMAP__BYE, .met = &met};
     CHECK_INT(pmap__frame_encode(&f, head), sizeof expected);
@@ -260,31 +261,64 @@ static void refused(struct pmap__frame f, const char *field)
         CHECK_NAMES(error.text, field);
 }
 
-/* A sample with one field changed is refused, and the field named. */
+static void accepted(struct pmap__frame f)
+{
+    unsigned char head[PMAP__HEAD_MAX];
+    size_t size = pmap__frame_encode(&f, head);
+    CHECK_STATUS(decode_copy(head, size, NULL), PMAP_OK);
+}
+
+/* A sample with one field changed is refused, and the field named; or is accepted. */
 #define REFUSED(sample_kind, change, field) \
     do {                                    \
         struct pmap__frame f = sample(sample_kind); \
         f.change;                           \
         refused(f, field);                  \
     } while (0)
+#define ACCEPTED(sample_kind, change)       \
+    do {                                    \
+        struct pmap__frame f = sample(sample_kind); \
+        f.change;                           \
+        accepted(f);                        \
+    } while (0)
 
+/* Each field has here its lowest and highest values that are in range, and their neighbours that are not. Fields that are not in the list of
+ * a kind take any number: ticket, task, job, seed, priority, op, busy, words, where, times, code. */
 static void fields_of_a_chunk_out_of_range_are_refused_by_name(void)
 {
-    REFUSED(PMAP__CHUNK, n = 0, "n");
-    REFUSED(PMAP__CHUNK, n = UINT64_MAX, "n");
-    REFUSED(PMAP__CHUNK, begin = SIZE_MAX, "n");
+    ACCEPTED(PMAP__CHUNK, begin = 0);
+    ACCEPTED(PMAP__CHUNK, begin = SIZE_MAX - 17);
     REFUSED(PMAP__CHUNK, begin = SIZE_MAX - 16, "n");
+    REFUSED(PMAP__CHUNK, begin = SIZE_MAX, "n");
+    ACCEPTED(PMAP__CHUNK, n = 5); /* the grain */
+    REFUSED(PMAP__CHUNK, n = 0, "n");
+    REFUSED(PMAP__CHUNK, n = SIZE_MAX - 999, "n");
+    REFUSED(PMAP__CHUNK, n = UINT64_MAX, "n");
+    REFUSED(PMAP__CHUNK, n = SIZE_MAX - 1000, "args_size"); /* so many items are no array */
+    ACCEPTED(PMAP__CHUNK, grain = 1);
+    ACCEPTED(PMAP__CHUNK, grain = 17);
     REFUSED(PMAP__CHUNK, grain = 0, "grain");
     REFUSED(PMAP__CHUNK, grain = 18, "grain");
+    REFUSED(PMAP__CHUNK, grain = UINT64_MAX, "grain");
+    ACCEPTED(PMAP__CHUNK, args_size = 0);
+    ACCEPTED(PMAP__CHUNK, args_size = SIZE_MAX / 17);
     REFUSED(PMAP__CHUNK, args_size = SIZE_MAX / 17 + 1, "args_size");
+    REFUSED(PMAP__CHUNK, args_size = UINT64_MAX, "args_size");
+    ACCEPTED(PMAP__CHUNK, result_size = 0);
+    ACCEPTED(PMAP__CHUNK, result_size = SIZE_MAX / 17);
     REFUSED(PMAP__CHUNK, result_size = SIZE_MAX / 17 + 1, "result_size");
-    REFUSED(PMAP__CHUNK, result_size = SIZE_MAX, "result_size");
+    REFUSED(PMAP__CHUNK, result_size = UINT64_MAX, "result_size");
+    ACCEPTED(PMAP__CHUNK, wants = 0);
+    ACCEPTED(PMAP__CHUNK, wants = PMAP__WANTS);
     REFUSED(PMAP__CHUNK, wants = PMAP__WANTS + 1, "wants");
     REFUSED(PMAP__CHUNK, wants = UINT_MAX, "wants");
 }
 
 static void leaves_that_are_not_there_are_refused_by_name(void)
 {
+    ACCEPTED(REDUCTION, total = UINT64_C(1017) * 64);
+    REFUSED(REDUCTION, wants = PMAP__NAMED, "wants");
+    ACCEPTED(REDUCTION, leaf = 1);
     REFUSED(REDUCTION, leaf = 0, "leaf");
     REFUSED(REDUCTION, total = 0, "total");
     REFUSED(REDUCTION, total = 1016 * 64, "total"); /* the last leaf of the chunk has no item */
@@ -293,31 +327,116 @@ static void leaves_that_are_not_there_are_refused_by_name(void)
     REFUSED(REDUCTION, leaf = SIZE_MAX, "total");
     REFUSED(REDUCTION, n = 18, "total");
     REFUSED(REDUCTION, begin = 1001, "total");
+    ACCEPTED(REDUCTION, total = SIZE_MAX / 24);
     REFUSED(REDUCTION, total = SIZE_MAX / 24 + 1, "total"); /* so many items are no array */
+    REFUSED(REDUCTION, total = UINT64_MAX, "total");
 }
 
+/* Answers name the items of their chunk as it did. How many items of it may have failed, or were skipped, the root knows who sent it. */
 static void fields_of_answers_out_of_range_are_refused_by_name(void)
 {
-    static struct pmap_error fine = {.status = PMAP_OK}, strange = {.status = (enum pmap_status)(PMAP_END + 1)};
+    static const int kinds[] = {PMAP__RECORDS, PMAP__RESULT, PMAP__REFUSAL};
 
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        ACCEPTED(kinds[i], begin = 0);
+        ACCEPTED(kinds[i], begin = SIZE_MAX - 4);
+        REFUSED(kinds[i], begin = SIZE_MAX - 3, "n");
+        REFUSED(kinds[i], begin = SIZE_MAX, "n");
+        REFUSED(kinds[i], n = 0, "n");
+        ACCEPTED(kinds[i], n = SIZE_MAX - (UINT64_C(1) << 40));
+        REFUSED(kinds[i], n = SIZE_MAX - (UINT64_C(1) << 40) + 1, "n");
+        REFUSED(kinds[i], n = UINT64_MAX, "n");
+    }
+    ACCEPTED(PMAP__RECORDS, records = 1);
+    ACCEPTED(PMAP__RECORDS, records = 4);
     REFUSED(PMAP__RECORDS, records = 0, "records");
-    REFUSED(PMAP__RECORDS, n = 0, "n");
-    REFUSED(PMAP__RESULT, begin = SIZE_MAX, "n");
-    REFUSED(PMAP__RESULT, error = &fine, "error.status");
-    REFUSED(PMAP__REFUSAL, error = &fine, "error.status");
-    REFUSED(PMAP__REFUSAL, error = &strange, "error.status");
-    REFUSED(PMAP__REFUSAL, n = 0, "n");
+    REFUSED(PMAP__RECORDS, records = 5, "records");
+    REFUSED(PMAP__RECORDS, records = UINT64_MAX, "records");
+    ACCEPTED(PMAP__RESULT, records = 0);
+    ACCEPTED(PMAP__RESULT, records = 4);
+    REFUSED(PMAP__RESULT, records = 5, "records");
+    REFUSED(PMAP__RESULT, records = UINT64_MAX, "records");
+}
+
+static void error_refused(int kind, struct pmap_error changed, const char *field)
+{
+    REFUSED(kind, error = &changed, field);
+}
+
+static void error_accepted(int kind, struct pmap_error changed)
+{
+    ACCEPTED(kind, error = &changed);
+}
+
+#define ERROR(check, kind, change, ...)      \
+    do {                                     \
+        struct pmap_error e = sample_error(); \
+        e.change;                            \
+        check(kind, e, ##__VA_ARGS__);       \
+    } while (0)
+
+static void fields_of_errors_out_of_range_are_refused_by_name(void)
+{
+    static const int kinds[] = {PMAP__RESULT, PMAP__REFUSAL};
+
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        ERROR(error_accepted, kinds[i], status = PMAP_EINVAL);
+        ERROR(error_accepted, kinds[i], status = PMAP_END);
+        ERROR(error_refused, kinds[i], status = PMAP_OK, "error.status");
+        ERROR(error_refused, kinds[i], status = (enum pmap_status)(PMAP_END + 1), "error.status");
+        ERROR(error_refused, kinds[i], status = (enum pmap_status)-1, "error.status");
+        ERROR(error_accepted, kinds[i], item = 0);
+        ERROR(error_accepted, kinds[i], item = SIZE_MAX);
+        ERROR(error_accepted, kinds[i], rank = -1);
+        ERROR(error_accepted, kinds[i], rank = INT_MAX);
+        ERROR(error_refused, kinds[i], rank = -2, "error.rank");
+        ERROR(error_refused, kinds[i], rank = INT_MIN, "error.rank");
+        ERROR(error_accepted, kinds[i], thread = -1);
+        ERROR(error_accepted, kinds[i], thread = INT_MAX);
+        ERROR(error_refused, kinds[i], thread = -2, "error.thread");
+        ERROR(error_refused, kinds[i], thread = INT_MIN, "error.thread");
+    }
+}
+
+/* A text is a length of two bytes and its bytes: what cannot be encoded is written by hand. */
+static void texts_out_of_range_are_refused_by_name(void)
+{
+    struct pmap_error e = sample_error(), back, why;
+    unsigned char bytes[PMAP__HEAD_MAX];
+    size_t size = pmap__error_encode(&e, bytes), host = 24, text = host + 2 + strlen(e.host);
+
+    CHECK(bytes[host] == strlen(e.host) && bytes[text] == strlen(e.text));
+    bytes[host] = sizeof e.host;
+    CHECK_STATUS(pmap__error_decode(bytes, size, &back, &why), PMAP_EMISMATCH);
+    CHECK_NAMES(why.text, "error.host");
+    bytes[host] = (unsigned char)strlen(e.host);
+    bytes[text + 1] = sizeof e.text >> 8;
+    CHECK_STATUS(pmap__error_decode(bytes, size, &back, &why), PMAP_EMISMATCH);
+    CHECK_NAMES(why.text, "error.text");
+    bytes[text + 1] = 0;
+    bytes[text + 4] = '\0'; /* inside */
+    CHECK_STATUS(pmap__error_decode(bytes, size, &back, &why), PMAP_EMISMATCH);
+    CHECK_NAMES(why.text, "error.text");
 }
 
 static void fields_of_other_frames_out_of_range_are_refused_by_name(void)
 {
-    static const struct pmap__meetings strange = {2, 0, {{77, PMAP_OK, 3}, {78, PMAP_END + 1, 1}}};
+    static const struct pmap__meetings strange = {2, 0, {{77, PMAP_OK, 3}, {78, PMAP_END + 1, 1}}},
+                                       stranger = {1, 0, {{77, UINT32_MAX, 3}}};
+    static const int shares[] = {PMAP__SHARE, PMAP__UNSHARE};
 
-    REFUSED(PMAP__SHARE, id = 0, "id");
-    REFUSED(PMAP__SHARE, size = 0, "size");
-    REFUSED(PMAP__UNSHARE, id = 0, "id");
-    REFUSED(PMAP__UNSHARE, size = 0, "size");
+    for (size_t i = 0; i < sizeof shares / sizeof *shares; i++) {
+        ACCEPTED(shares[i], id = 1);
+        ACCEPTED(shares[i], id = UINT64_MAX);
+        REFUSED(shares[i], id = 0, "id");
+        ACCEPTED(shares[i], size = 1);
+        REFUSED(shares[i], size = 0, "size");
+    }
+    ACCEPTED(PMAP__LETTER, id = 1);
+    ACCEPTED(PMAP__LETTER, id = UINT64_MAX);
+    REFUSED(PMAP__LETTER, id = 0, "id");
     REFUSED(PMAP__BYE, met = &strange, "status");
+    REFUSED(PMAP__BYE, met = &stranger, "status");
 }
 
 /* More than there is room for cannot be encoded. */
@@ -500,6 +619,8 @@ static const struct test tests[] = {TEST(frames_survive_their_way_through_bytes)
                                     TEST(fields_of_a_chunk_out_of_range_are_refused_by_name),
                                     TEST(leaves_that_are_not_there_are_refused_by_name),
                                     TEST(fields_of_answers_out_of_range_are_refused_by_name),
+                                    TEST(fields_of_errors_out_of_range_are_refused_by_name),
+                                    TEST(texts_out_of_range_are_refused_by_name),
                                     TEST(fields_of_other_frames_out_of_range_are_refused_by_name),
                                     TEST(too_many_meetings_are_refused_by_name),
                                     TEST(other_versions_and_kinds_are_refused_by_name),

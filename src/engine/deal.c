@@ -438,38 +438,77 @@ static bool is_right_size(const struct pmap__ticket *ticket, const struct pmap__
     return job->form.task->bytes || size == ticket->n * job->form.task->result_size;
 }
 
-static bool is_answer(const struct pmap__ticket *ticket, const struct pmap__frame *frame, size_t size)
+/* Is this one of the items of the chunk? */
+static bool has_item(const struct pmap__ticket *ticket, size_t item)
 {
+    const struct pmap__job *job = ticket->job;
+
+    if (job->fold)
+        item /= job->fold->leaf;
+    return job->order ? item < job->form.n : item >= ticket->first && item - ticket->first < ticket->n;
+}
+
+static const char *bad_field_of_result(const struct pmap__ticket *ticket, const struct pmap__frame *frame, size_t size)
+{
+    const struct pmap__job *job = ticket->job;
+    size_t items = job->fold ? items_of_leaves(job->fold, job->base + ticket->begin, ticket->n) : ticket->n;
+
+    if (frame->failed > items)
+        return "failed";
+    if (frame->skipped > items - frame->failed)
+        return "skipped";
+    if (frame->error && !has_item(ticket, frame->error->item))
+        return "error.item";
+    return is_right_size(ticket, frame, size) ? NULL : "size";
+}
+
+/* What is wrong with a message that names this chunk, when its head is seen first; NULL: nothing. Heads come in order, that of the
+ * records before that of the result. */
+static const char *bad_field(const struct pmap__ticket *ticket, const struct pmap__frame *frame, size_t size)
+{
+    if (ticket->answered || ticket->landing)
+        return "ticket";
     switch (frame->kind) {
-    case PMAP__RESULT: return !ticket->answered && is_right_size(ticket, frame, size);
-    case PMAP__REFUSAL: return !ticket->answered && size == 0;
-    case PMAP__RECORDS: return !ticket->records_here && size > 0;
-    default: return false;
+    case PMAP__RESULT: return frame->records != ticket->records_n ? "records" : bad_field_of_result(ticket, frame, size);
+    case PMAP__REFUSAL: return ticket->records_n ? "records" : size ? "size" : NULL;
+    case PMAP__RECORDS: return ticket->records_n ? "ticket" : size < frame->records ? "size" : NULL;
+    default: return "kind";
     }
 }
 
-/* The ticket that a message answers; NULL and why not. *inside is for frame->error. */
+static bool answers(enum pmap__frame_kind kind)
+{
+    return kind == PMAP__RESULT || kind == PMAP__REFUSAL || kind == PMAP__RECORDS;
+}
+
+/* The ticket that a message answers; NULL and why not. first: its head is seen first. *inside is for frame->error. */
 static struct pmap__ticket *read_answer(struct pmap__root *root, int from, const unsigned char *head, size_t head_size,
-                                        size_t size, struct pmap__frame *frame, struct pmap__inside *inside,
+                                        size_t size, bool first, struct pmap__frame *frame, struct pmap__inside *inside,
                                         struct pmap_error *error)
 {
+    struct pmap__ticket *ticket = NULL;
+    const char *bad = "kind";
+
     if (pmap__frame_decode(head, head_size, frame, inside, error) != PMAP_OK)
         return NULL;
-    bool chunk = frame->kind == PMAP__RESULT || frame->kind == PMAP__REFUSAL || frame->kind == PMAP__RECORDS;
-    struct pmap__ticket *ticket = NULL;
-    if (chunk)
-        ticket = pmap__ticket_find(&root->tickets, frame->ticket, from, frame->begin, frame->n);
-    if (ticket && is_answer(ticket, frame, size))
+    if (answers(frame->kind))
+        ticket = pmap__ticket_find(&root->tickets, frame->ticket, from, frame->begin, frame->n, &bad);
+    if (ticket && first)
+        bad = bad_field(ticket, frame, size);
+    if (ticket && (!first || bad == NULL))
         return ticket;
-    pmap__error_set(error, PMAP_EMISMATCH, "pmap: rank %d sent an answer to nothing that it was asked", from);
+    pmap__error_set(error, PMAP_EMISMATCH, "pmap: received a message from rank %d with a bad %s", from, bad);
     return NULL;
 }
 
 /* Where the body of an answer goes; NULL: there is no memory for it. */
 static void *landing_place(struct pmap__ticket *ticket, const struct pmap__frame *frame, size_t size)
 {
-    if (frame->kind == PMAP__RECORDS)
+    if (frame->kind == PMAP__RECORDS) {
+        ticket->records_n = frame->records;
         return ticket->records = malloc(size);
+    }
+    ticket->landing = true;
     if (is_direct(ticket))
         return pmap__element_mutable(ticket->job->form.results, ticket->begin, ticket->job->form.task->result_size);
     return ticket->in = malloc(size);
@@ -525,7 +564,7 @@ static void place_results(struct pmap__ticket *ticket, size_t size)
     if (task->bytes && array == NULL)
         no_memory_for_results(ticket, ticket->begin, ticket->n);
     else if (!pmap__unpack(ticket->in, size, ticket->n, task->result_size, task->bytes, false, &names, &elements, array))
-        job->root->port->ops->abort(job->root->port, "pmap: results came that make no sense");
+        job->root->port->ops->abort(job->root->port, "pmap: received results with a bad size of an item");
     else if (!pmap__place(&pick, job->form.results, elements, &lost))
         no_memory_for_results(ticket, ticket->begin + lost, ticket->n - lost);
     free(array);
@@ -554,12 +593,22 @@ static void take_result(struct pmap__root *root, struct pmap__ticket *ticket, co
     measured(root, job, ticket->rank, frame->busy, frame->n);
 }
 
-/* Behind the last item, or leaf, that a record of the job may name. */
-static size_t end_of_items(const struct pmap__job *job)
+/* A record names items of its chunk, or leaves. */
+static const char *bad_field_of_record(const struct pmap__ticket *ticket, const struct pmap__entry *entry)
 {
-    if (job->fold)
-        return job->fold->leaves;
-    return job->order ? job->form.n : job->base + job->work.n;
+    bool ordered = ticket->job->order;
+    size_t begin = ordered ? 0 : ticket->first, n = ordered ? ticket->job->form.n : ticket->n;
+
+    if (entry->item < begin || entry->item - begin >= n)
+        return "item";
+    return entry->n > n - (entry->item - begin) ? "n" : NULL;
+}
+
+static void refuse_records(struct pmap__root *root, const struct pmap__ticket *ticket, const char *bad)
+{
+    struct pmap_error error;
+    pmap__error_set(&error, PMAP_EMISMATCH, "pmap: received a record from rank %d with a bad %s", ticket->rank, bad);
+    root->port->ops->abort(root->port, error.text);
 }
 
 static void read_records(struct pmap__root *root, struct pmap__ticket *ticket)
@@ -574,11 +623,15 @@ static void read_records(struct pmap__root *root, struct pmap__ticket *ticket)
         return;
     }
     for (uint64_t i = 0; i < ticket->records_n; i++) {
-        if (pmap__entry_decode(&at, end, &entry, &reason, &error) != PMAP_OK ||
-            entry.item + entry.n > end_of_items(ticket->job))
-            root->port->ops->abort(root->port, "pmap: records came that make no sense");
+        const char *bad = NULL;
+        if (pmap__entry_decode(&at, end, &entry, &reason, &error) != PMAP_OK)
+            root->port->ops->abort(root->port, error.text);
+        else if ((bad = bad_field_of_record(ticket, &entry)))
+            refuse_records(root, ticket, bad);
         pmap__failures_record(failures, entry.item, entry.n, entry.status, reason.status ? &reason : NULL);
     }
+    if (at != end)
+        refuse_records(root, ticket, "size");
 }
 
 /* A message that is no answer to a chunk, or makes no sense, as error says. */
@@ -601,7 +654,6 @@ static void handle(struct pmap__root *root, int from, struct pmap__ticket *ticke
     root->moved += size;
     if (frame->kind == PMAP__RECORDS) {
         ticket->records_here = true;
-        ticket->records_n = frame->records;
         ticket->records_size = size;
         ticket_settle(root, ticket);
         return;
@@ -621,11 +673,15 @@ static void *land(void *owner, int from, const unsigned char *head, size_t head_
     struct pmap__frame frame = {.kind = PMAP__BYE}; /* if it cannot be read; the root gets none */
     struct pmap__inside inside;
     struct pmap_error error;
-    struct pmap__ticket *ticket = read_answer(owner, from, head, head_size, size, &frame, &inside, &error);
+    struct pmap__root *root = owner;
+    struct pmap__ticket *ticket = read_answer(root, from, head, head_size, size, true, &frame, &inside, &error);
 
-    if (ticket == NULL && frame.kind == PMAP__LETTER)
+    if (ticket)
+        return landing_place(ticket, &frame, size);
+    if (frame.kind == PMAP__LETTER)
         return malloc(size);
-    return ticket ? landing_place(ticket, &frame, size) : NULL;
+    root->port->ops->abort(root->port, error.text); /* now: what it belongs to may be gone when it has arrived */
+    return NULL;
 }
 
 static void arrived(void *owner, int from, const unsigned char *head, size_t head_size, void *body, size_t size)
@@ -633,7 +689,7 @@ static void arrived(void *owner, int from, const unsigned char *head, size_t hea
     struct pmap__frame frame = {.kind = PMAP__BYE};
     struct pmap__inside inside;
     struct pmap_error error;
-    struct pmap__ticket *ticket = read_answer(owner, from, head, head_size, size, &frame, &inside, &error);
+    struct pmap__ticket *ticket = read_answer(owner, from, head, head_size, size, size == 0, &frame, &inside, &error);
 
     if (ticket)
         handle(owner, from, ticket, &frame, body, size);
@@ -646,7 +702,7 @@ static void whole(void *owner, int from, const unsigned char *head, size_t head_
     struct pmap__frame frame = {.kind = PMAP__BYE};
     struct pmap__inside inside;
     struct pmap_error error;
-    struct pmap__ticket *ticket = read_answer(owner, from, head, head_size, size, &frame, &inside, &error);
+    struct pmap__ticket *ticket = read_answer(owner, from, head, head_size, size, true, &frame, &inside, &error);
 
     bool letter = ticket == NULL && frame.kind == PMAP__LETTER;
     void *place = NULL;

@@ -2,6 +2,8 @@
  * Copyright (c) 2026 the pmap authors */
 #include "engine/pack.h"
 
+#include "base/memory.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -76,11 +78,23 @@ enum pmap_status pmap__pack(const struct pmap__pick *pick, bool with_names, cons
     return PMAP_OK;
 }
 
+bool pmap__body_fits(size_t size, size_t n, size_t element, bool bytes, bool with_names)
+{
+    bool packed = pmap__is_packed(n, bytes, with_names);
+    size_t head = packed ? tables(n, bytes, with_names) : 0, items;
+
+    if (packed && (n > SIZE_MAX / 64 || size < head))
+        return false;
+    return bytes || (pmap__multiply(n, element, &items) && size - head == items);
+}
+
 bool pmap__unpack(const void *body, size_t size, size_t n, size_t element, bool bytes, bool with_names, const size_t **names,
                   const void **elements, struct pmap_bytes *array)
 {
     char *at = (char *)(uintptr_t)body; /* bytes are not const in a struct pmap_bytes; nobody writes to them */
 
+    if (!pmap__body_fits(size, n, element, bytes, with_names))
+        return false;
     *names = NULL;
     *elements = body;
     if (!pmap__is_packed(n, bytes, with_names)) {
@@ -88,11 +102,9 @@ bool pmap__unpack(const void *body, size_t size, size_t n, size_t element, bool 
             array[0] = (struct pmap_bytes){size ? at : NULL, size};
             *elements = array;
         }
-        return bytes || size == n * element;
+        return true;
     }
     size_t head = tables(n, bytes, with_names), left = size - head;
-    if (n > SIZE_MAX / 64 || size < head)
-        return false;
     const uint64_t *number = (const uint64_t *)(const void *)at;
     if (with_names) {
         *names = (const size_t *)number;
@@ -101,7 +113,7 @@ bool pmap__unpack(const void *body, size_t size, size_t n, size_t element, bool 
     at += head;
     *elements = bytes ? (const void *)array : at;
     if (!bytes)
-        return left == n * element;
+        return true;
     for (size_t i = 0; i < n; i++) {
         if (number[i] > left || rounded(number[i]) > left)
             return false;

@@ -35,6 +35,10 @@ static inline bool pmap__is_packed(size_t n, bool bytes, bool names)
     return names || (bytes && n > 1);
 }
 
+/* May a body of n elements have so many bytes? Of packed ones that have sizes of their own pmap__unpack says more; but nobody makes
+ * room for n elements because a number in a head says so. */
+bool pmap__body_fits(size_t size, size_t n, size_t element, bool bytes, bool with_names);
+
 /* Look into a body. *names points into it, if there are any, else is NULL; *elements points into it, or, for bytes, to array,
  * which has room for n and is filled with what points into the body. False if the body makes no sense. */
 bool pmap__unpack(const void *body, size_t size, size_t n, size_t element, bool bytes, bool with_names, const size_t **names,

@@ -431,7 +431,7 @@ static void start(struct chunk *chunk)
     chunk->items = chunk->body_size ? chunk->body.bytes : NULL;
     if (f->op == 0 && !pmap__unpack(chunk->body.bytes, chunk->body_size, (size_t)f->n, (size_t)f->args_size, chunk->task->bytes,
                                     f->wants & PMAP__NAMED, &chunk->names, &chunk->items, chunk->array.bytes)) {
-        fail(server, "a chunk came that makes no sense");
+        fail(server, "received a chunk with a bad size of an item");
         return;
     }
     chunk->failures.keep = what_to_keep(f->wants);
@@ -447,11 +447,14 @@ static void start(struct chunk *chunk)
     pmap__team_add(server->team, &chunk->work);
 }
 
-/* May the body of this chunk have so many bytes? Of packed ones pmap__unpack says more. */
+/* May the body of this chunk have so many bytes? */
 static bool is_right_size(const struct pmap_task *task, const struct pmap__frame *f, size_t size)
 {
-    bool packed = f->wants & PMAP__NAMED || (task && task->bytes);
-    return task == NULL || packed || size == items_size(f); /* without a task it will be refused */
+    if (task == NULL) /* it will be refused */
+        return true;
+    if (f->op)
+        return !task->bytes && size == items_size(f);
+    return pmap__body_fits(size, (size_t)f->n, task->args_size, task->bytes, f->wants & PMAP__NAMED);
 }
 
 /* Where the body of this message goes; NULL if it is none that has one, or there is no room: handle() says what is wrong. */
@@ -471,10 +474,10 @@ static void *landing_place(struct pmap__server *server, const struct pmap__frame
     return chunk->body.bytes;
 }
 
-static struct chunk *landed(struct pmap__server *server, uint64_t ticket)
+static struct chunk *landed(struct pmap__server *server, const void *body)
 {
     struct chunk **at = &server->landing;
-    while (*at && (*at)->frame.ticket != ticket)
+    while (*at && (*at)->body.bytes != body)
         at = &(*at)->next;
     struct chunk *chunk = *at;
     if (chunk)
@@ -482,13 +485,13 @@ static struct chunk *landed(struct pmap__server *server, uint64_t ticket)
     return chunk;
 }
 
-static void chunk_arrived(struct pmap__server *server, const struct pmap__frame *f, size_t size, bool with_items)
+static void chunk_arrived(struct pmap__server *server, const struct pmap__frame *f, const void *body, size_t size)
 {
     enum pmap_status why = task_of(server, f) ? PMAP_ENOMEM : PMAP_EINVAL;
     struct chunk *chunk = NULL;
 
-    if (with_items)
-        chunk = landed(server, f->ticket);
+    if (body)
+        chunk = landed(server, body);
     else if (size == 0)
         chunk = prepare(server, f, 0, &why);
     else if (f->op && pmap__op_find(f->op) == NULL)
@@ -524,16 +527,20 @@ static void handle(struct pmap__server *server, int from, const struct pmap__fra
     }
     bool chunk = f->kind == PMAP__CHUNK && is_right_size(task_of(server, f), f, size);
 
-    if (from != server->root || (!chunk && size > 0)) {
+    if (from != server->root) {
         fail(server, "a message came that nobody should send");
+        return;
+    }
+    if (f->kind != PMAP__CHUNK && size > 0) {
+        fail(server, "received a message with a bad size");
         return;
     }
     switch (f->kind) {
     case PMAP__CHUNK:
         if (chunk)
-            chunk_arrived(server, f, size, body != NULL);
+            chunk_arrived(server, f, body, size);
         else
-            fail(server, "a chunk came whose size is wrong");
+            fail(server, "received a chunk with a bad size");
         break;
     case PMAP__CANCEL:
         cancel(server, f->job);
@@ -543,6 +550,10 @@ static void handle(struct pmap__server *server, int from, const struct pmap__fra
         break;
     case PMAP__SHARE:
     case PMAP__UNSHARE:
+        if (!server->sharing.ready || server->sharing.enter) {
+            fail(server, "a call came that this rank is not ready for");
+            break;
+        }
         server->sharing.enter = true;
         server->sharing.remove = f->kind == PMAP__UNSHARE;
         server->sharing.id = f->id;

@@ -62,11 +62,17 @@ void pmap__ticket_give(struct pmap__tickets *tickets, struct pmap__ticket *ticke
 }
 
 struct pmap__ticket *pmap__ticket_find(const struct pmap__tickets *tickets, uint64_t number, int rank, uint64_t begin,
-                                       uint64_t n)
+                                       uint64_t n, const char **bad)
 {
-    if (number >= tickets->count)
-        return NULL;
-    struct pmap__ticket *ticket = tickets->all[number];
-    bool same = ticket->job && ticket->rank == rank && ticket->first == begin && ticket->n == n;
-    return same ? ticket : NULL;
+    struct pmap__ticket *ticket = number < tickets->count ? tickets->all[number] : NULL;
+
+    if (ticket == NULL || ticket->job == NULL || ticket->rank != rank)
+        *bad = "ticket";
+    else if (ticket->first != begin)
+        *bad = "begin";
+    else if (ticket->n != n)
+        *bad = "n";
+    else
+        return ticket;
+    return NULL;
 }

@@ -20,13 +20,14 @@ struct pmap__ticket {
     size_t first;          /* what the rank calls the first of them */
     bool single;           /* of a job of one piece */
     struct pmap__lasting lasting; /* what it adds to what the rank holds */
+    bool landing; /* the answer is on its way to its place */
     bool answered, sent;
     bool records_due, records_here; /* there are records, says the answer; they have come */
     void *packed;   /* what is sent, if it had to be packed; malloc'ed */
     void *in;   /* where the answer lands, if that is not its place yet; malloc'ed */
     void *records; /* as they came, n of them in so many bytes: read when the results are in their place, for what failed is
                     * run again then, and must not be overwritten; NULL with records_here: there was no memory */
-    uint64_t records_n;
+    uint64_t records_n; /* 0: none are here, or on their way */
     size_t records_size;
     uint64_t number;
     struct pmap__ticket *next_free;
@@ -46,8 +47,8 @@ struct pmap__ticket *pmap__ticket_take(struct pmap__tickets *tickets, struct pma
                                        size_t n);
 void pmap__ticket_give(struct pmap__tickets *tickets, struct pmap__ticket *ticket);
 
-/* The ticket with this number, if it was given to that rank for those items and is out; NULL if not. */
+/* The ticket with this number, if it was given to that rank for those items and is out; NULL if not, and which field is wrong. */
 struct pmap__ticket *pmap__ticket_find(const struct pmap__tickets *tickets, uint64_t number, int rank, uint64_t begin,
-                                       uint64_t n);
+                                       uint64_t n, const char **bad);
 
 #endif

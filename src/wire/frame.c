@@ -192,6 +192,15 @@ static inline int get_int(struct eye *eye, const char *field)
     return (int)(int32_t)(uint32_t)get(eye, 4, field);
 }
 
+/* Of a rank or a thread; -1: of none. */
+static inline int get_number(struct eye *eye, const char *field)
+{
+    int number = get_int(eye, field);
+    if (number < -1)
+        refuse(eye, field);
+    return number;
+}
+
 static void get_text(struct eye *eye, char *text, size_t room, const char *field)
 {
     size_t length = (size_t)get_between(eye, 2, 0, room - 1, field);
@@ -202,6 +211,8 @@ static void get_text(struct eye *eye, char *text, size_t room, const char *field
     memcpy(text, eye->at, length);
     text[length] = '\0';
     eye->at += length;
+    if (strlen(text) < length) /* what is behind a zero byte would be lost */
+        refuse(eye, field);
 }
 
 static void get_error(struct eye *eye, struct pmap_error *error)
@@ -210,8 +221,8 @@ static void get_error(struct eye *eye, struct pmap_error *error)
     error->status = (enum pmap_status)get_between(eye, 4, PMAP_EINVAL, PMAP_END, "error.status");
     error->code = get_int(eye, "error.code");
     error->item = (size_t)get_between(eye, 8, 0, SIZE_MAX, "error.item");
-    error->rank = get_int(eye, "error.rank");
-    error->thread = get_int(eye, "error.thread");
+    error->rank = get_number(eye, "error.rank");
+    error->thread = get_number(eye, "error.thread");
     get_text(eye, error->host, sizeof error->host, "error.host");
     get_text(eye, error->text, sizeof error->text, "error.text");
 }
@@ -240,6 +251,8 @@ static void get_chunk(struct eye *eye, struct pmap__frame *f)
     f->op = get(eye, 8, "op");
     if (f->op == 0)
         return;
+    if (f->wants & PMAP__NAMED) /* leaves are neighbours */
+        refuse(eye, "wants");
     f->leaf = get_between(eye, 8, 1, SIZE_MAX, "leaf");
     f->total = get_between(eye, 8, 1, SIZE_MAX, "total");
     if (f->leaf == 0 || f->n == 0 || f->begin + f->n > (f->total - 1) / f->leaf + 1 ||
@@ -275,12 +288,12 @@ enum pmap_status pmap__frame_decode(const unsigned char *head, size_t size, stru
         get_chunk(&eye, &f);
         break;
     case PMAP__RECORDS:
-        f.records = get_between(&eye, 8, 1, SIZE_MAX, "records");
+        f.records = get_between(&eye, 8, 1, f.n, "records");
         break;
     case PMAP__RESULT:
         f.busy = get(&eye, 8, "busy");
         f.skipped = get(&eye, 8, "skipped");
-        f.records = get(&eye, 8, "records");
+        f.records = get_between(&eye, 8, 0, f.n, "records");
         f.failed = get(&eye, 8, "failed");
         if (f.failed > 0)
             f.error = &inside->error;
