@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026 the pmap authors
  *
- * base: sizes and buffers, shares of CPUs, patience, the bell, lines, meetings, error texts.
+ * base: sizes and buffers, shares of CPUs, patience, the bell, lines, meetings, error texts, the will.
  */
 #include "harness.h"
 
@@ -12,6 +12,7 @@
 #include "base/meeting.h"
 #include "base/memory.h"
 #include "base/patience.h"
+#include "base/will.h"
 
 #include <limits.h>
 #include <stdlib.h>
@@ -439,6 +440,28 @@ static void long_texts_are_cut(void)
     free(longer);
 }
 
+/* ---- The will ---- */
+
+static int executed;
+
+static void execute(void)
+{
+    executed++;
+}
+
+static void will_is_executed_once(void)
+{
+    pmap__will_execute();
+    pmap__will_make(execute);
+    pmap__will_execute();
+    pmap__will_execute();
+    CHECK_INT(executed, 1);
+    pmap__will_make(execute);
+    pmap__will_make(NULL);
+    pmap__will_execute();
+    CHECK_INT(executed, 1);
+}
+
 static const struct test tests[] = {TEST(products_that_do_not_fit_are_refused),
                                     TEST(buffers_grow_and_are_aligned),
                                     TEST(cpus_are_shared_fairly),
@@ -458,6 +481,7 @@ static const struct test tests[] = {TEST(products_that_do_not_fit_are_refused),
                                     TEST(meetings_of_two_lists_are_added),
                                     TEST(meetings_without_room_are_forgotten),
                                     TEST(long_texts_are_cut),
+                                    TEST(will_is_executed_once),
                                     {NULL, NULL}};
 
 int main(int argc, char *argv[])

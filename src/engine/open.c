@@ -22,6 +22,7 @@
 #include "engine/agree.h"
 #include "engine/post.h"
 #include "engine/serve.h"
+#include "transport/lifeline.h"
 #include "transport/loopback.h"
 #include "transport/mpi.h"
 
@@ -282,6 +283,18 @@ static void make_home(struct entry *e)
                                                                      : "pmap_create: no memory for initarg on some rank");
 }
 
+/* From here on it is noticed when a rank dies. */
+static void tie_lifelines(struct entry *e)
+{
+    int missing;
+
+    if (e->port == NULL || !e->port->mortal)
+        return;
+    e->status = pmap__lifeline_open(e->port, e->wish->root, &missing, &e->error);
+    if (e->status != PMAP_EMPI)
+        e->status = pmap__agree(e->port, e->status, &e->error);
+}
+
 /* Everything that the ranks do together before the pool lives, on the thread that may use the port. Closes the port
  * if it fails. */
 static void enter(struct entry *e)
@@ -294,6 +307,9 @@ static void enter(struct entry *e)
     if (e->status != PMAP_OK)
         goto done;
     make_home(e);
+    if (e->status != PMAP_OK)
+        goto done;
+    tie_lifelines(e);
     if (e->status != PMAP_OK)
         goto done;
     decide_threads(e);

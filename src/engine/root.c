@@ -23,6 +23,7 @@
 #include "engine/here.h"
 #include "engine/post.h"
 #include "engine/wait.h"
+#include "transport/lifeline.h"
 #include "wire/frame.h"
 
 #include <stdlib.h>
@@ -593,6 +594,7 @@ static bool step(struct pmap__loop *loop)
     happened |= handle_shares(root);
     happened |= wake_later(root);
     happened |= send_letters(root);
+    happened |= pmap__loss_handle(root);
     if (root->offer_around) /* first: a look at the network takes as long as a message */
         pmap__deal_around(root);
     if (root->port)
@@ -814,6 +816,8 @@ void pmap__root_start(struct pmap__root *root, const int threads[])
         root->port->owner = root;
     if (!root->caller_steps)
         pmap__progress_add(&root->loop);
+    if (root->port && root->port->lifeline)
+        pmap__lifeline_watch(root->port->lifeline, root->loop.bell, false);
 }
 
 static bool is_finished(const void *loop)

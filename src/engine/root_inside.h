@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026 the pmap authors
  *
- * What the two halves of a root share: root.c, its loop and the lives of jobs, and deal.c, the chunks that it deals to other
- * ranks. Nobody else includes this.
+ * What the parts of a root share: root.c, its loop and the lives of jobs; deal.c, the chunks that it deals to other
+ * ranks; and loss.c, ranks that die. Nobody else includes this.
  */
 #ifndef PMAP_ENGINE_ROOT_INSIDE_H
 #define PMAP_ENGINE_ROOT_INSIDE_H
@@ -77,5 +77,8 @@ bool pmap__deal_poll(struct pmap__root *root);   /* handle what has come; true i
 void pmap__deal_clean(struct pmap__root *root);  /* drop jobs that have nothing left to hand out from the head of the line */
 void pmap__deal_cancel(struct pmap__root *root, const struct pmap__job *job); /* tell the ranks */
 bool pmap__deal_tell(struct pmap__root *root, const struct pmap__frame *frame); /* the same head to all other ranks */
+
+/* loss.c */
+bool pmap__loss_handle(struct pmap__root *root); /* see to ranks that have died; true if there was one */
 
 #endif

@@ -9,6 +9,8 @@
  */
 #include "transport/loopback.h"
 
+#include "transport/lifeline.h"
+
 #include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -139,7 +141,8 @@ static bool active(const struct pmap__port *port)
 static void abort_ranks(struct pmap__port *port, const char *text)
 {
     (void)port;
-    fprintf(stderr, "%s\n", text);
+    if (text)
+        fprintf(stderr, "%s\n", text);
     abort();
 }
 
@@ -285,6 +288,7 @@ static void loopback_close(struct pmap__port *port, const struct pmap__meetings 
 {
     struct hub *hub = mine(port)->hub;
     (void)met;
+    pmap__lifeline_close(port->lifeline);
     if (atomic_fetch_sub(&hub->open, 1) == 1)
         hub_destroy(hub);
 }

@@ -10,6 +10,7 @@
  * an envelope is copied into a letter of its own and goes out with MPI_Isend; letters whose requests are done go
  * back to a list for the next. How many letters are under way is bounded by the engine, which bounds the chunks.
  */
+#include "transport/lifeline.h"
 #include "transport/mpi_process.h"
 #include "transport/mpi_share.h"
 
@@ -427,7 +428,8 @@ static bool active(const struct pmap__port *port)
 static void abort_ranks(struct pmap__port *port, const char *text)
 {
     (void)port;
-    fprintf(stderr, "%s; ending all ranks\n", text);
+    if (text)
+        fprintf(stderr, "%s; ending all ranks\n", text);
     pmap__mpi_abort(EXIT_FAILURE);
 }
 
@@ -457,6 +459,7 @@ enum pmap_status pmap__mpi_open(const void *comm, uint64_t where, struct pmap__p
     MPI_Comm_rank(p->comm, &p->port.rank);
     MPI_Comm_size(p->comm, &p->port.size);
     p->port.ops = &transport_mpi;
+    p->port.mortal = true;
     p->port.copied = sizeof ((struct envelope){0}).bytes - PMAP__PORT_HEAD_MAX;
     open_slots(p);
     pmap__mpi_nodes_init(&p->nodes, p->comm);
@@ -474,6 +477,7 @@ static void mpi_close(struct pmap__port *port, const struct pmap__meetings *met)
     /* A message that MPI has taken may still sit on this side until it is called again: wait for the others. */
     if (MPI_Ibarrier(p->comm, &request) == MPI_SUCCESS)
         pmap__mpi_await(&request, "MPI_Ibarrier", NULL);
+    pmap__lifeline_close(port->lifeline);
     close_slots(p);
     pmap__mpi_delist(&p->member, met);
     pmap__mpi_nodes_fini(&p->nodes);

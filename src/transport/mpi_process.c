@@ -15,9 +15,12 @@
 
 #include "base/error.h"
 #include "base/patience.h"
+#include "base/will.h"
+#include "transport/lifeline.h"
 
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -235,8 +238,14 @@ void pmap__mpi_finalize(void)
     MPI_Finalize();
 }
 
+/* Where the launcher is gone, or does not care, MPI_Abort may wait for it for ever, and other ranks hear nothing: they are told
+ * on their lifelines, and this process does not wait for longer than a second. */
 void pmap__mpi_abort(int code)
 {
+    signal(SIGALRM, SIG_DFL);
+    alarm(1);
+    pmap__will_execute();
+    pmap__lifelines_end_all();
     MPI_Abort(MPI_COMM_WORLD, code);
     _exit(code);
 }

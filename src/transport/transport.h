@@ -61,8 +61,8 @@ struct pmap__transport {
      * PMAP_EMPI, after which the port is of no use but for abort(). */
     enum pmap_status (*poll)(struct pmap__port *port, const struct pmap__receiver *receiver, int *events);
 
-    /* Print a text and end all ranks at once, whatever they do: this one cannot go on, and they would wait for it. Does
-     * not return. */
+    /* Print a text and end all ranks at once, whatever they do: this one cannot go on, and they would wait for it. NULL: another
+     * rank has printed one. Any thread. Does not return. */
     void (*abort)(struct pmap__port *port, const char *text);
 
     /* True while a body, given or awaited, is on its way. */
@@ -92,9 +92,13 @@ struct pmap__transport {
     void (*close)(struct pmap__port *port, const struct pmap__meetings *met);
 };
 
+struct pmap__lifeline;
+
 struct pmap__port {
     const struct pmap__transport *ops;
     int rank, size;
+    bool mortal;               /* ranks may die one by one: they are processes, not threads of one */
+    struct pmap__lifeline *lifeline; /* by which they notice; closed with the port; NULL: there is none. See lifeline.h */
     size_t copied;             /* bodies that are not longer are copied by send() */
     void *owner;               /* who works on it, for those who find it by its ranks; NULL: it cannot be shared */
     struct pmap__meetings met; /* opens over the same ranks while it lives: see pmap__mpi_live */
