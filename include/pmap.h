@@ -24,7 +24,7 @@
  * The parts of this header, in reading order:
  *   1. Errors            enum pmap_status, struct pmap_error
  *   2. Tasks             PMAP_TASK, PMAP_ACTION, PMAP_BLOCK_TASK, PMAP_BYTES_TASK
- *   3. Pools             pmap_create, pmap_close, pmap_terminate, pmap_join, pmap_destroy
+ *   3. Pools             pmap_create, pmap_close, pmap_terminate, pmap_join, pmap_destroy, pmap_interrupt
  *   4. Calls             pmap_map, pmap_starmap, pmap_apply
  *   5. Async calls       pmap_map_async, pmap_starmap_async, pmap_apply_async, pmap_result_get …, pmap_wait
  *   6. Streams           pmap_imap, pmap_imap_unordered, pmap_iter_next, pmap_iter_free
@@ -188,6 +188,8 @@ void pmap_task_register(struct pmap_task *task);
 
 /* ---- 3. Pools ------------------------------------------------------------------------------------------ */
 
+enum pmap_signals { PMAP_SIGNALS_ON = 0, PMAP_SIGNALS_OFF };
+
 struct pmap_create_options {
     size_t size;              /* sizeof(struct pmap_create_options); the macro sets it */
     struct pmap_pool **pool;  /* where the pool goes */
@@ -203,6 +205,9 @@ struct pmap_create_options {
     size_t initarg_size;      /* bytes, kept as long as the pool; with 0, the pointer that this rank passed */
     size_t max_tasks_per_worker; /* after so many items a thread is a new worker: its thread_initializer runs again,
                                * between two items. 0: never. Those of calls inside a task do not count */
+    enum pmap_signals signals; /* PMAP_SIGNALS_OFF: signals are the program's business; see Interruptions below */
+    double walltime;          /* seconds until this process has to end; 0: as the environment says; below 0: do not care. The
+                               * root's word counts */
 };
 
 /* Create a pool over all ranks of this MPI job, or over this process if no launcher started it.
@@ -241,7 +246,7 @@ struct pmap_create_options {
  * process's OpenMP places, affinity mask and cgroup (version 2), divided among the ranks of this node that may use the
  * same ones.
  *
- * Returns PMAP_OK; PMAP_EINVAL (pool is NULL; threads or root out of range, or root not the same on all ranks; called
+ * Returns PMAP_OK; PMAP_EINVAL (pool is NULL; threads, root, signals, walltime or PMAP_WALLTIME out of range, or root not the same on all ranks; called
  * inside a task, an initializer, a generator or an operation; over several ranks, two source files declare different tasks of
  * one name and type); PMAP_EDEADLOCK (called inside a callback); PMAP_ENOMEM; PMAP_EMISMATCH (the ranks run different
  * programs: the text names the task); PMAP_EFAILED (an initializer failed); PMAP_EBUSY (some of the ranks, or all with another root, serve a pool already and cannot join
@@ -275,6 +280,42 @@ enum pmap_status pmap_join(struct pmap_pool *pool);
  * is ended, with a text and a status that is not 0. exit() inside a task, an operation, an initializer or a callback ends the
  * MPI job at once. */
 void pmap_destroy(struct pmap_pool *pool);
+
+/* Interruptions
+ *
+ *     status = pmap_map(pool, simulate, in, out, n, .error = &err);
+ *     if (status == PMAP_EINTERRUPTED) {          // err.text says by what
+ *         save(out, n);                           // or there is a journal
+ *         pmap_destroy(pool);
+ *         return 85;                              // to whoever starts the program again: see doc/slurm.md
+ *     }
+ *
+ * SIGINT, SIGTERM and SIGUSR1, and the end of the walltime, interrupt the pool: no item is begun any more, and those that run are asked to stop
+ * (pmap_cancelled); what they return, if they do not ask, counts. Each pending call returns PMAP_EINTERRUPTED when none of
+ * its items runs any more, unless all had succeeded by then; good results are in out, and statuses, if there are any, say of the
+ * others PMAP_ECANCELLED. A stream yields what is finished, PMAP_EINTERRUPTED for each item that it had taken and that was
+ * not run, once more for the rest of the source, and then PMAP_END. Every later call says PMAP_EINTERRUPTED, too, on this pool and on others that are
+ * created later, so that a program comes to its end, which is its own business: it destroys its pools as usual. A call inside
+ * a task ends as after pmap_terminate.
+ *
+ * A second signal ends the process as if there were no pmap. Signals that come within half a second of the first are the
+ * first, for launchers pass one on in several ways.
+ *
+ * Handlers are there only while a pool lives, and only for signals whose disposition was the default when it was created: a
+ * handler of the program's own, or SIG_IGN, stays, and it is restored at the end. A program with handlers of its own calls pmap_interrupt in them.
+ *
+ * In a pool of several ranks launchers give a signal to all of them. The root's counts, and the other ranks wait for what the root
+ * decides. A signal to one of those alone does nothing, and a second one ends that rank.
+ *
+ * The walltime is .walltime; or else PMAP_WALLTIME in the environment, seconds from the first pmap_create on, 0 for none; or else, in a job of
+ * Slurm's, what is left of it then: SLURM_JOB_END_TIME, or what squeue says. Of that a tenth, ten seconds at most, is kept for the
+ * program's end: when no more is left the pool is interrupted. Before that, nothing of a call goes out any more that would not be finished by then,
+ * as 95 of 100 items of its task were; its items that run go on, and later calls are refused. The text says so: "12 s of walltime are left, an item
+ * takes 20 s".
+ *
+ * pmap_interrupt interrupts this pool alone. Both may be called by any thread, and in a signal handler; NULL is fine: there is nothing to interrupt. */
+void pmap_interrupt(struct pmap_pool *pool);
+bool pmap_interrupted(const struct pmap_pool *pool);
 
 /* How many ranks the pool has; 1 without a launcher. 0 for NULL, which is what ranks other than the root have. */
 int pmap_ranks(const struct pmap_pool *pool);
@@ -313,7 +354,7 @@ int pmap_threads(const struct pmap_pool *pool);
  * When a call is over, however it ended, none of its items runs any more on any rank. Results of items that did not succeed are all zero bytes. Good results are in out whatever failed.
  *
  * They return PMAP_OK; PMAP_EFAILED (an item called pmap_fail); PMAP_ECANCELLED (by pmap_terminate on another thread);
- * PMAP_ECLOSED; PMAP_EDEADLOCK (called in a callback, an operation or an initializer); PMAP_ENOMEM; PMAP_EINVAL: pool is
+ * PMAP_EINTERRUPTED (a signal, pmap_interrupt, or the end of the walltime); PMAP_ECLOSED; PMAP_EDEADLOCK (called in a callback, an operation or an initializer); PMAP_ENOMEM; PMAP_EINVAL: pool is
  * NULL, an array is NULL, n times the element size overflows, n is above SIZE_MAX / 256, an item of bytes has a size but is NULL,
  * chunksize, retries or retry_delay is negative, a cost is
  * not a number, PMAP_COLLECT without statuses, an element's size is not the
@@ -505,7 +546,7 @@ struct pmap_imap_options {
 
 struct pmap_iter;
 
-/* A stream, or NULL if it cannot be: PMAP_EINVAL, PMAP_ENOMEM, PMAP_ECLOSED, as for pmap_map; also PMAP_EINVAL if the source
+/* A stream, or NULL if it cannot be: PMAP_EINVAL, PMAP_ENOMEM, PMAP_ECLOSED, PMAP_EINTERRUPTED, as for pmap_map; also PMAP_EINVAL if the source
  * is neither an array nor a generator, or both, and inside a task. */
 #define pmap_imap(pool, task, ...)       \
     pmap_imap_with((pool), &task##_task, \
@@ -518,7 +559,7 @@ struct pmap_iter;
  *
  * PMAP_OK; PMAP_END: there are no more, and will be none, or iter is NULL; PMAP_ETIMEOUT; PMAP_EFAILED: an item failed, or the generator did,
  * and the stream goes on with the next (Python's gives up the rest of the chunk); PMAP_ECANCELLED: the item was given up
- * when the pool was terminated; PMAP_ENOMEM for an item likewise; PMAP_EDEADLOCK: nothing is ready, and this is a callback,
+ * when the pool was terminated; PMAP_EINTERRUPTED: likewise, or items that would have followed were; PMAP_ENOMEM for an item likewise; PMAP_EDEADLOCK: nothing is ready, and this is a callback,
  * a task or the like, or the stream's own generator; PMAP_EINVAL: out is NULL or points to something of another size than a
  * result, timeout is not a number. Whoever is refused twice in a row for the same reason is told PMAP_END, so that a loop that
  * waits for it ends; nothing is lost by that, a call that makes sense takes the next result.
@@ -613,7 +654,7 @@ struct pmap_share_options {
  * other until all are; so pmap_terminate ends the wait as soon as it ends those items, and the share succeeds then. Everything
  * else goes on meanwhile, until all are ready; then hand-out, answers and callbacks stand still while the bytes are sent, but
  * for items that run. Calls from several threads, and of pmap_unshare, are served one after another. PMAP_OK; PMAP_EINVAL (pool, data or handle is NULL, size is 0, or called inside a task);
- * PMAP_EDEADLOCK (in a callback); PMAP_ECLOSED; PMAP_ENOMEM (on some node: the data is on none then). */
+ * PMAP_EDEADLOCK (in a callback); PMAP_ECLOSED; PMAP_EINTERRUPTED; PMAP_ENOMEM (on some node: the data is on none then). */
 #define pmap_share(pool, data, bytes, ...)    \
     pmap_share_with((pool), (data), (bytes), \
                     &(struct pmap_share_options){.size = sizeof(struct pmap_share_options), .handle = __VA_ARGS__})

@@ -78,8 +78,9 @@ static enum pmap_status check_place(const struct pmap__call *c, struct pmap_erro
     enum pmap_status status = c->async ? PMAP_OK : pmap__may_wait(c->name, error);
     if (status != PMAP_OK)
         return status;
-    if (pmap__tenant_state(&c->pool->tenant) != PMAP__OPEN)
-        return pmap__error_set(error, PMAP_ECLOSED, "%s: the pool is closed", c->name);
+    status = pmap__tenant_admits(&c->pool->tenant, c->name, error);
+    if (status != PMAP_OK)
+        return status;
     if (pmap__root_ranks(c->pool->tenant.root) > 1 && strchr(c->task->signature, '*'))
         return pmap__error_set(error, PMAP_EINVAL,
                                "%s: task %s, %s, has a pointer in its types, and an address means nothing on another rank: "

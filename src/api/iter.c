@@ -196,7 +196,7 @@ static void submit(struct pmap_iter *it, struct batch *batch)
     enum pmap_status status = submit_job(it, batch, &error);
     if (status == PMAP_OK)
         return;
-    if (status == PMAP_ECLOSED) {
+    if (status == PMAP_ECLOSED || status == PMAP_EINTERRUPTED) {
         take_back(it, batch);
         pmap__job_fini(&batch->job);
     }
@@ -205,9 +205,17 @@ static void submit(struct pmap_iter *it, struct batch *batch)
     source_ends(it, status == PMAP_ECLOSED ? NULL : &error);
 }
 
-static bool is_closed(const struct pmap_iter *it)
+/* No more items shall be taken: the pool is closed, or interrupted, and then *why says so. */
+static bool is_closed(struct pmap_iter *it, struct pmap_error *why)
 {
-    return pmap__tenant_state(it->tenant) != PMAP__OPEN;
+    struct pmap_error error;
+
+    enum pmap_status status = pmap__tenant_admits(it->tenant, it->form.call, &error);
+    if (status == PMAP_EINTERRUPTED) {
+        *why = error;
+        why->item = it->taken;
+    }
+    return status != PMAP_OK;
 }
 
 /* ---- An array: the consumer takes items ---- */
@@ -223,11 +231,11 @@ static size_t next_batch(struct pmap_iter *it)
 
 static void fill_from_array(struct pmap_iter *it)
 {
-    struct pmap_error error;
+    struct pmap_error error = {.status = PMAP_OK};
     size_t n;
 
-    if (!it->over && (it->taken == it->source.n || is_closed(it)))
-        source_ends(it, NULL);
+    if (!it->over && (it->taken == it->source.n || is_closed(it, &error)))
+        source_ends(it, error.status == PMAP_OK ? NULL : &error);
     while ((n = next_batch(it)) > 0) {
         struct batch *batch = batch_take(it);
         if (batch == NULL) {
@@ -247,15 +255,15 @@ static void fill_from_array(struct pmap_iter *it)
 
 /* ---- A generator: the feeder takes items ---- */
 
-/* Wait until there is room for an item. False if there is to be none any more. */
-static bool await_room(struct pmap_iter *it)
+/* Wait until there is room for an item. False if there is to be none any more, and *why if there is a reason. */
+static bool await_room(struct pmap_iter *it, struct pmap_error *why)
 {
     pthread_mutex_lock(&it->lock);
     while (!it->stop && it->taken - it->yielded >= it->buffersize)
         pthread_cond_wait(&it->room, &it->lock);
     bool go_on = !it->stop;
     pthread_mutex_unlock(&it->lock);
-    return go_on && !is_closed(it);
+    return go_on && !is_closed(it, why);
 }
 
 /* Ask the generator for an item. False if it has none; *said is why, if it failed. */
@@ -302,7 +310,7 @@ static void fill_batch(struct pmap_iter *it, struct batch *batch, bool *over, st
             *over = true;
             break;
         }
-        *over = (it->source.n && it->taken == it->source.n) || !await_room(it) ||
+        *over = (it->source.n && it->taken == it->source.n) || !await_room(it, why) ||
                 !generate(it, batch->items + batch->n * size, why);
         if (!*over) {
             batch->n++;
@@ -413,6 +421,8 @@ static enum pmap_status verdict_on(struct batch *batch, size_t item, struct pmap
         return PMAP_OK;
     if (batch->record->error)
         *error = *batch->record->error;
+    else if (batch->record->status == PMAP_ECANCELLED && pmap__cause_is_set(&batch->job.cause))
+        pmap__cause_error(&batch->job.cause, batch->job.form.call, "the item was not run", error);
     else
         pmap__error_set(error, batch->record->status, "%s: item %zu was not run", batch->job.form.call, item);
     error->item = item;

@@ -124,8 +124,9 @@ static enum pmap_status check_place(struct pmap_pool *pool, const struct pmap_ma
         return pmap__error_set(error, PMAP_EINVAL, CALL ": pool is NULL; only the root of a pool has one");
     if (m == NULL || m->task.id == 0 || m->task.run != pmap_mapreduce_run)
         return pmap__error_set(error, PMAP_EINVAL, CALL ": mapreduce is %s", m ? "not registered" : "NULL");
-    if (pmap__tenant_state(&pool->tenant) != PMAP__OPEN)
-        return pmap__error_set(error, PMAP_ECLOSED, CALL ": the pool is closed");
+    status = pmap__tenant_admits(&pool->tenant, CALL, error);
+    if (status != PMAP_OK)
+        return status;
     return pmap__root_admits(pool->tenant.root, error);
 }
 

@@ -4,10 +4,12 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/timelimit.h"
 #include "engine/item.h"
 #include "engine/open.h"
 #include "engine/wait.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +21,13 @@ static void check(const char *call, const struct pmap_create_options *o, struct 
     else if (o->threads < 0 || o->threads > 1 << 16)
         wish->status = pmap__error_set(&wish->error, PMAP_EINVAL, "%s: threads is %d, not 0 to %d", call, o->threads,
                                        1 << 16);
+    else if (isnan(o->walltime))
+        wish->status = pmap__error_set(&wish->error, PMAP_EINVAL, "%s: walltime is not a number", call);
+    else if (o->walltime == 0 && pmap__limit_complaint())
+        wish->status = pmap__error_set(&wish->error, PMAP_EINVAL, "%s: PMAP_WALLTIME in the environment is \"%s\", %s", call,
+                                       getenv("PMAP_WALLTIME"), pmap__limit_complaint());
+    else if ((unsigned)o->signals > PMAP_SIGNALS_OFF)
+        wish->status = pmap__error_set(&wish->error, PMAP_EINVAL, "%s: signals is %d, none of the enum's", call, (int)o->signals);
     else if (o->initarg_size > 0 && o->initarg == NULL)
         wish->status = pmap__error_set(&wish->error, PMAP_EINVAL, "%s: initarg is NULL, but initarg_size is %zu", call,
                                        o->initarg_size);
@@ -28,7 +37,7 @@ static enum pmap_status create(const char *call, const struct pmap_create_option
                                struct pmap_error *error)
 {
     struct pmap__wish wish = {.threads = o->threads, .root = root ? *root : o->root, .dedicated = o->dedicated_root,
-                              .comm = comm,
+                              .comm = comm, .signals = o->signals == PMAP_SIGNALS_ON,
                               .crew = {o->initializer, o->thread_initializer, o->initarg, o->max_tasks_per_worker},
                               .initarg_size = o->initarg_size,
                               .where = o->where ? pmap__hash(PMAP__HASH_BEGIN, o->where, strlen(o->where)) : 0};
@@ -52,7 +61,7 @@ static enum pmap_status create(const char *call, const struct pmap_create_option
         free(pool);
         return status;
     }
-    pmap__tenant_enter(&pool->tenant, r);
+    pmap__tenant_enter(&pool->tenant, r, wish.signals, o->walltime < 1e9 ? o->walltime : -1);
     *o->pool = pool;
     return PMAP_OK;
 }
@@ -73,6 +82,19 @@ enum pmap_status pmap__create(const char *call, const struct pmap_create_options
 enum pmap_status pmap_create_with(const struct pmap_create_options *options)
 {
     return pmap__create("pmap_create", options, NULL, NULL);
+}
+
+/* ---- Interruptions ---- */
+
+void pmap_interrupt(struct pmap_pool *pool)
+{
+    if (pool)
+        pmap__tenant_interrupt(&pool->tenant);
+}
+
+bool pmap_interrupted(const struct pmap_pool *pool)
+{
+    return pool && pmap__tenant_is_interrupted(&pool->tenant);
 }
 
 /* ---- The end ---- */

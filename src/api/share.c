@@ -43,8 +43,9 @@ static enum pmap_status share(struct pmap_pool *pool, const void *data, size_t b
         return pmap__error_set(error, PMAP_EINVAL, "pmap_share: %s is NULL", data ? "handle" : "data");
     if (bytes == 0)
         return pmap__error_set(error, PMAP_EINVAL, "pmap_share: size is 0");
-    if (pmap__tenant_state(&pool->tenant) != PMAP__OPEN)
-        return pmap__error_set(error, PMAP_ECLOSED, "pmap_share: the pool is closed");
+    status = pmap__tenant_admits(&pool->tenant, "pmap_share", error);
+    if (status != PMAP_OK)
+        return status;
     uint64_t id = new_id(pmap__root_place(pool->tenant.root));
     status = pmap__tenant_share(&pool->tenant, id, data, bytes, error);
     if (status == PMAP_OK)

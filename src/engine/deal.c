@@ -21,6 +21,7 @@
 #include "engine/pack.h"
 #include "engine/post.h"
 #include "engine/root_inside.h"
+#include "engine/times.h"
 #include "wire/frame.h"
 
 #include <stdio.h>
@@ -279,7 +280,7 @@ static struct pmap__job *job_at(struct pmap__waiter *place)
 /* Nothing of it is left to hand out. */
 static bool used_up(struct pmap__job *job)
 {
-    if (atomic_load_explicit(pmap__job_flag(job), memory_order_relaxed))
+    if (pmap__job_is_over(job))
         pmap__job_skip_rest(job);
     return pmap__work_left(&job->work) == 0;
 }
@@ -402,11 +403,13 @@ void pmap__deal_cancel(struct pmap__root *root, const struct pmap__job *job)
 
 /* ---- What comes back ---- */
 
-static void measured(struct pmap__root *root, struct pmap__job *job, int rank, uint64_t busy, uint64_t n)
+static void measured(struct pmap__root *root, struct pmap__job *job, int rank, uint64_t busy, size_t n)
 {
     struct pmap__job_rank *r = job->ranks ? &job->ranks[rank] : NULL;
     int threads = root->peers[rank].threads;
 
+    if (job->times && busy)
+        pmap__times_add(job->times, busy, pmap__job_items(job, n));
     if (r == NULL)
         return;
     if (r->rate == 0)
@@ -587,10 +590,10 @@ static void take_result(struct pmap__root *root, struct pmap__ticket *ticket, co
         pmap__failures_count(&job->failures, frame->error, frame->failed);
     if (frame->skipped)
         pmap__failures_skipped(&job->failures, frame->skipped);
-    if (atomic_load(pmap__job_flag(job)))
+    if (pmap__job_is_over(job))
         atomic_store(&root->cancels, true); /* perhaps these failures were too many */
     ticket->records_due = frame->records > 0;
-    measured(root, job, ticket->rank, frame->busy, frame->n);
+    measured(root, job, ticket->rank, frame->busy, (size_t)frame->n);
 }
 
 /* A record names items of its chunk, or leaves. */

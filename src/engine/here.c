@@ -101,7 +101,7 @@ static bool run_failures_again(struct pmap__job *job, int thread)
 
     while (record) {
         struct pmap__record *next = record->next;
-        if (record->status == PMAP_ECANCELLED || atomic_load(&job->cancelled))
+        if (record->status == PMAP_ECANCELLED || pmap__job_is_over(job))
             pmap__job_never_again(job, record);
         else
             whole &= run_again(job, record, thread);

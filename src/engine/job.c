@@ -2,11 +2,14 @@
  * Copyright (c) 2026 the pmap authors */
 #include "engine/job.h"
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "engine/root.h"
+#include "engine/times.h"
 
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,13 +48,16 @@ static void run(struct pmap__work *work, struct pmap__turn *turn)
     run.scattered = job->order;
     pmap__run_begin(&run);
     while (pmap__turn_next(turn)) {
+        uint64_t since = job->times ? pmap__now() : 0;
         if (job->form.bind && !job->parent)
             job->form.bind(job->form.binder, turn->begin, turn->end, job->place->rank);
         if (job->fold)
             pmap__fold_span(job->fold, &run, turn->begin, turn->end);
         else
             pmap__run_span(&run, turn->begin, turn->end);
-        if (atomic_load_explicit(cancelled, memory_order_relaxed))
+        if (job->times)
+            pmap__times_add(job->times, pmap__now() - since, pmap__job_items(job, turn->end - turn->begin));
+        if (pmap__job_is_over(job))
             pmap__job_skip_rest(job);
     }
     pmap__run_end(&run);
@@ -136,6 +142,8 @@ static void init_common(struct pmap__job *job)
 {
     atomic_init(&job->thread_share, 0);
     atomic_init(&job->cancelled, false);
+    atomic_init(&job->halted, false);
+    pmap__cause_init(&job->cause);
     atomic_init(&job->state, 0);
     job->submitted = (struct pmap__note){.news = PMAP__SUBMITTED, .job = job};
     job->local_done = (struct pmap__note){.news = PMAP__LOCAL_DONE, .job = job};
@@ -346,7 +354,7 @@ void pmap__job_skip_rest(struct pmap__job *job)
 {
     size_t begin, end;
 
-    if (atomic_load(pmap__job_flag(job)) && pmap__work_take_rest(&job->work, &begin, &end))
+    if (pmap__job_is_over(job) && pmap__work_take_rest(&job->work, &begin, &end))
         pmap__job_skip(job, begin, end);
 }
 
@@ -376,6 +384,20 @@ struct pmap__failures *pmap__job_verdict(struct pmap__job *job)
     return job->form.retries && !job->parent ? &job->last : &job->failures;
 }
 
+/* Has an interruption kept items from being run, or from being run again? */
+static bool is_cut_short(const struct pmap__job *job, const struct pmap__failures *verdict)
+{
+    return pmap__cause_is_set(&job->cause) && (verdict->cancelled || (job->form.retries && verdict->count));
+}
+
+static enum pmap_status interrupted(const struct pmap__job *job, uint64_t not_run, struct pmap_error *error)
+{
+    char so[64];
+
+    snprintf(so, sizeof so, "%llu of %zu items not run", (unsigned long long)not_run, job->work.n);
+    return pmap__cause_error(&job->cause, job->form.call, so, error);
+}
+
 enum pmap_status pmap__job_outcome(struct pmap__job *job, struct pmap_error *error)
 {
     struct pmap__failures *verdict = pmap__job_verdict(job);
@@ -383,6 +405,8 @@ enum pmap_status pmap__job_outcome(struct pmap__job *job, struct pmap_error *err
 
     if (job->failures.forgot || job->last.forgot)
         return pmap__error_set(error, PMAP_ENOMEM, "%s: no memory to note which items failed", job->form.call);
+    if (!stopped && is_cut_short(job, verdict))
+        return interrupted(job, verdict->cancelled, error);
     if (verdict->count && (job->form.on_error != PMAP_COLLECT || stopped)) {
         pmap__failures_lowest(verdict, error);
         return error->status;

@@ -19,12 +19,14 @@
 #ifndef PMAP_ENGINE_JOB_H
 #define PMAP_ENGINE_JOB_H
 
+#include "engine/cause.h"
 #include "engine/fold.h"
 #include "sched/portion.h"
 #include "team/team.h"
 
 struct pmap__root;
 struct pmap__tenant;
+struct pmap__times;
 
 /* What the root's loop tells itself, and others tell it, about a job. */
 struct pmap__note {
@@ -99,7 +101,10 @@ struct pmap__job {
     uint64_t id;                     /* what ranks know it by; a child's is its parent's */
     struct pmap__failures failures;  /* of the first run, if failures are run again, */
     struct pmap__failures last;      /* and then these are of the last runs; of a child: how its items failed before this run */
-    atomic_bool cancelled;           /* nothing more is begun; any thread sets it */
+    atomic_bool cancelled;           /* nothing more is begun, and what runs is asked to stop; any thread sets it */
+    atomic_bool halted;              /* nothing more is begun, what runs goes on; likewise */
+    struct pmap__cause cause;        /* why, if it was interrupted: set before these two, while the tenant has the job */
+    struct pmap__times *times;       /* how long its items take; NULL: nobody needs to know */
     struct pmap__note submitted, local_done;
 
     struct pmap__job *parent;   /* NULL: this is no second run */
@@ -162,8 +167,16 @@ static inline bool pmap__job_is_done(const struct pmap__job *job)
     return atomic_load(&job->state) & PMAP__JOB_DONE;
 }
 
-/* Is the job, or the one that it is part of, cancelled? Then take what nobody has taken, and note that it was not run. */
+/* Is the job, or the one that it is part of, cancelled? The same, or halted? Then take what nobody has taken, and note that it was
+ * not run. */
 const atomic_bool *pmap__job_flag(const struct pmap__job *job);
+static inline bool pmap__job_is_over(const struct pmap__job *job) /* a grain may be an item of nanoseconds */
+{
+    const struct pmap__job *whole = job->parent ? job->parent : job;
+
+    return atomic_load_explicit(&whole->cancelled, memory_order_relaxed) ||
+           atomic_load_explicit(&whole->halted, memory_order_relaxed);
+}
 void pmap__job_skip(struct pmap__job *job, size_t begin, size_t end); /* these positions */
 void pmap__job_skip_rest(struct pmap__job *job);
 
@@ -172,6 +185,12 @@ struct pmap__failures *pmap__job_verdict(struct pmap__job *job);
 
 /* What the call returns: PMAP_OK, or a status and its error. */
 enum pmap_status pmap__job_outcome(struct pmap__job *job, struct pmap_error *error);
+
+/* How many items are at n positions. */
+static inline size_t pmap__job_items(const struct pmap__job *job, size_t n)
+{
+    return job->fold ? n * job->fold->leaf : n;
+}
 
 /* Bytes of a result in the caller's array; 0 for a reduction, whose positions have none. */
 static inline size_t pmap__job_result_size(const struct pmap__job *job)

@@ -18,6 +18,7 @@
 
 #include "base/cpus.h"
 #include "base/error.h"
+#include "base/signals.h"
 #include "base/thread.h"
 #include "engine/agree.h"
 #include "engine/post.h"
@@ -330,6 +331,19 @@ done:
 
 /* ---- Going to work ---- */
 
+/* A rank that serves does not decide what a signal means: the root, which is given it, too, tells it. A second one ends it. */
+static void serve(struct entry *e)
+{
+    bool signals = e->wish->signals;
+
+    if (signals)
+        pmap__signals_hold();
+    pmap__server_run(e->server);
+    if (signals)
+        pmap__signals_release();
+    home_destroy(e->home);
+}
+
 static enum pmap_status go(struct entry *e, struct pmap__root **root, struct pmap_error *error)
 {
     enum pmap_status status = e->status;
@@ -340,8 +354,7 @@ static enum pmap_status go(struct entry *e, struct pmap__root **root, struct pma
         pmap__root_start(e->root, e->all_threads);
         *root = e->root;
     } else if (status == PMAP_OK && !e->been) {
-        pmap__server_run(e->server);
-        home_destroy(e->home);
+        serve(e);
     }
     if (status != PMAP_OK)
         *error = e->error;

@@ -13,15 +13,21 @@
  *
  * Cancelling is a flag of the job that every thread in it, and everyone who hands out its items, looks at. Whoever
  * finds it set takes what is left of the items and notes that they were not run. The loop tells the other ranks, and
- * completes what nobody was in.
+ * completes what nobody was in. Halting is the same, but for the items that run: they are not asked to stop.
+ *
+ * An interruption comes from the watcher (watch.h), which looks at each tenant: it is asked for, or a signal came, or the time is
+ * nearly over. The tenant takes no jobs from then on, and its jobs are cancelled; or halted, one by one, when what is left
+ * is too short for their items.
  */
 #include "engine/root_inside.h"
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/patience.h"
+#include "base/signals.h"
 #include "engine/here.h"
 #include "engine/post.h"
+#include "engine/times.h"
 #include "engine/wait.h"
 #include "transport/lifeline.h"
 #include "wire/frame.h"
@@ -135,6 +141,7 @@ static void raise_child(struct pmap__root *root, struct pmap__job *job, size_t i
     child->root = root;
     child->place = job->place;
     child->all_threads = job->all_threads;
+    child->times = job->times;
     child->id = job->id;
     child->work.finished = job->work.finished;
     job->children++;
@@ -151,7 +158,7 @@ static void raise_children(struct pmap__root *root, struct pmap__job *job)
     while (record) {
         struct pmap__record *next = record->next;
         size_t end = record->item + record->n, n = job->form.task->block && !job->fold ? record->n : 1;
-        bool wanted = record->status != PMAP_ECANCELLED && !atomic_load(&job->cancelled);
+        bool wanted = record->status != PMAP_ECANCELLED && !pmap__job_is_over(job);
         for (size_t item = record->item; item < end && wanted; item += n)
             raise_child(root, job, item, n, record);
         if (!wanted)
@@ -170,7 +177,7 @@ static void child_done(struct pmap__root *root, struct pmap__job *child)
 
     free(child->ranks);
     child->ranks = NULL;
-    if (bad && child->attempt <= child->form.retries && child->failures.count && !atomic_load(&parent->cancelled)) {
+    if (bad && child->attempt <= child->form.retries && child->failures.count && !pmap__job_is_over(parent)) {
         pmap__job_retry(child);
         pmap__work_init(&child->work);
         child->rates = 0;
@@ -180,7 +187,7 @@ static void child_done(struct pmap__root *root, struct pmap__job *child)
     }
     if (bad)
         pmap__job_give_up(child);
-    if (atomic_load(&parent->cancelled))
+    if (pmap__job_is_over(parent))
         atomic_store(&root->cancels, true); /* with this failure there are too many */
     parent->children--;
     pmap__job_fini(child);
@@ -190,7 +197,7 @@ static void child_done(struct pmap__root *root, struct pmap__job *child)
 
 void pmap__root_settle(struct pmap__root *root, struct pmap__job *job)
 {
-    if (atomic_load(pmap__job_flag(job)))
+    if (pmap__job_is_over(job))
         pmap__job_skip_rest(job);
     if (pmap__work_left(&job->work) > 0)
         return;
@@ -259,7 +266,7 @@ static void open_job(struct pmap__root *root, struct pmap__job *job)
         job->local = true;
         pmap__team_add(root->team, &job->work);
     }
-    if (job->work.n == 0 || atomic_load(pmap__job_flag(job))) {
+    if (job->work.n == 0 || pmap__job_is_over(job)) {
         pmap__root_settle(root, job);
     } else if (root->port && !mine && make_ranks(root, job)) {
         pmap__line_add(line_of(root, job), &job->place_in_line);
@@ -305,12 +312,12 @@ static bool read_inbox(struct pmap__root *root)
     return true;
 }
 
-/* Those of a tenant that are cancelled and nobody else will complete: what the loop knows, and direct jobs that no thread has
+/* Those of a tenant that are cancelled, or halted, and nobody else will complete: what the loop knows, and direct jobs that no thread has
  * begun. Under the lock, so that none of them can be completed meanwhile by the team. */
 static struct pmap__job *find_cancelled(struct pmap__root *root, struct pmap__tenant *tenant, struct pmap__job *list)
 {
     for (struct pmap__job *job = tenant->jobs; job; job = job->after) {
-        if (!atomic_load(&job->cancelled))
+        if (!pmap__job_is_over(job))
             continue;
         if (job->direct ? !pmap__team_withdraw(root->team, &job->work) : !job->known)
             continue; /* a thread is in it, or just leaving; or it is on its way to us, and we shall see then */
@@ -326,7 +333,7 @@ static void settle_cancelled(struct pmap__root *root, struct pmap__job *job)
     if (job->direct) {
         job->direct = false;
         root->alive++;
-    } else if (!job->told) {
+    } else if (!job->told && atomic_load(&job->cancelled)) {
         job->told = true;
         pmap__deal_cancel(root, job);
     }
@@ -340,7 +347,7 @@ static void drop_later(struct pmap__root *root)
 
     while (*at) {
         struct pmap__job *child = *at;
-        if (!atomic_load(&child->parent->cancelled)) {
+        if (!pmap__job_is_over(child->parent)) {
             at = &child->next;
             continue;
         }
@@ -635,6 +642,7 @@ static bool join_tenant(struct pmap__tenant *tenant, struct pmap__job *job, stru
 
     pthread_mutex_lock(&root->lock);
     bool open = tenant->state == PMAP__OPEN || (tenant->state == PMAP__CLOSED && job->form.late) || job->form.last;
+    open = open && pmap__interrupt_admits(tenant, job);
     if (open) {
         job->before = NULL;
         job->after = tenant->jobs;
@@ -648,6 +656,13 @@ static bool join_tenant(struct pmap__tenant *tenant, struct pmap__job *job, stru
         put_into_inbox(root, note);
     pthread_mutex_unlock(&root->lock);
     return open;
+}
+
+static enum pmap_status refuse(struct pmap__tenant *tenant, const char *call, struct pmap_error *error)
+{
+    if (pmap__cause_is_set(&tenant->cause))
+        return pmap__cause_error(&tenant->cause, call, NULL, error);
+    return pmap__error_set(error, PMAP_ECLOSED, "%s: the pool is closed", call);
 }
 
 /* No thread of the root was free for it. */
@@ -677,7 +692,7 @@ enum pmap_status pmap__tenant_submit(struct pmap__tenant *tenant, struct pmap__j
     job->direct = direct;
     job->local = local && !direct;
     if (!join_tenant(tenant, job, direct ? NULL : &job->submitted))
-        return pmap__error_set(error, PMAP_ECLOSED, "%s: the pool is closed", job->form.call);
+        return refuse(tenant, job->form.call, error);
     if (direct && (root->port == NULL || mine)) {
         pmap__team_add(root->team, &job->work);
         return PMAP_OK;
@@ -732,13 +747,6 @@ const struct pmap__place *pmap__root_place(const struct pmap__root *root)
 
 /* ---- Life ---- */
 
-static void cancel_all(struct pmap__tenant *tenant, bool last_too)
-{
-    for (struct pmap__job *job = tenant->jobs; job; job = job->after)
-        if (last_too || !job->form.last)
-            atomic_store(&job->cancelled, true);
-}
-
 /* The process exits: what is not done never will be. */
 static void abandon(struct pmap__loop *loop)
 {
@@ -747,7 +755,7 @@ static void abandon(struct pmap__loop *loop)
     pthread_mutex_lock(&root->lock);
     for (struct pmap__tenant *tenant = root->tenants; tenant; tenant = tenant->next) {
         tenant->state = PMAP__TERMINATED;
-        cancel_all(tenant, true);
+        pmap__interrupt_cancel(tenant, true);
     }
     pthread_mutex_unlock(&root->lock);
     atomic_store(&root->closing, true);
@@ -763,6 +771,8 @@ void pmap__root_discard(struct pmap__root *root)
     else
         pmap__progress_release();
     pmap__tickets_fini(&root->tickets);
+    pmap__watch_release();
+    pmap__times_free(root->times);
     free(root->peers);
     pthread_mutex_destroy(&root->lock);
     free(root);
@@ -793,8 +803,13 @@ enum pmap_status pmap__root_create(const struct pmap__root_parts *parts, struct 
     pthread_mutex_init(&r->lock, NULL); /* glibc's cannot fail */
     if (r->place->post)
         r->place->post->loop = &r->loop;
-    if ((r->caller_steps ? pmap__caller_add(&r->loop) : pmap__progress_hold()) != PMAP_OK)
+    r->watched.look = pmap__interrupt_look;
+    if (pmap__watch_hold() != PMAP_OK)
         goto fail;
+    if ((r->caller_steps ? pmap__caller_add(&r->loop) : pmap__progress_hold()) != PMAP_OK) {
+        pmap__watch_release();
+        goto fail;
+    }
     *root = r;
     return PMAP_OK;
 fail:
@@ -818,6 +833,7 @@ void pmap__root_start(struct pmap__root *root, const int threads[])
         pmap__progress_add(&root->loop);
     if (root->port && root->port->lifeline)
         pmap__lifeline_watch(root->port->lifeline, root->loop.bell, false);
+    pmap__watch_add(&root->watched);
 }
 
 static bool is_finished(const void *loop)
@@ -831,6 +847,7 @@ static void root_destroy(struct pmap__root *root)
     void (*closed)(void *) = root->closed;
     void *argument = root->argument;
 
+    pmap__watch_remove(&root->watched);
     ring(root, &root->closing);
     if (root->caller_steps)
         pmap__caller_run(is_finished, &root->loop, PMAP__FOR_EVER);
@@ -844,15 +861,23 @@ static void root_destroy(struct pmap__root *root)
 
 /* ---- Tenants ---- */
 
-void pmap__tenant_enter(struct pmap__tenant *tenant, struct pmap__root *root)
+void pmap__tenant_enter(struct pmap__tenant *tenant, struct pmap__root *root, bool signals, double walltime)
 {
-    *tenant = (struct pmap__tenant){.root = root, .state = PMAP__OPEN};
+    *tenant = (struct pmap__tenant){.root = root, .state = PMAP__OPEN, .signals = signals};
+    if (walltime > 0)
+        tenant->limit = pmap__limit_in((uint64_t)(walltime * 1e9));
+    tenant->limited = walltime > 0 || (walltime == 0 && pmap__watch_expects_limit());
+    if (signals)
+        pmap__signals_hold();
+    pmap__cause_init(&tenant->cause);
+    atomic_init(&tenant->asked, false);
     atomic_init(&tenant->pending, 0);
     atomic_init(&tenant->shares, false);
     pthread_mutex_lock(&root->lock);
     tenant->next = root->tenants;
     root->tenants = tenant;
     pthread_mutex_unlock(&root->lock);
+    pmap__signals_ring(); /* the watcher has another clock to look at, perhaps, and a signal may have come before */
 }
 
 static void set_state(struct pmap__tenant *tenant, enum pmap__tenancy state)
@@ -861,7 +886,7 @@ static void set_state(struct pmap__tenant *tenant, enum pmap__tenancy state)
     if (state > tenant->state)
         tenant->state = state;
     if (state == PMAP__TERMINATED)
-        cancel_all(tenant, false);
+        pmap__interrupt_cancel(tenant, false);
     pthread_mutex_unlock(&tenant->root->lock);
 }
 
@@ -882,6 +907,14 @@ enum pmap__tenancy pmap__tenant_state(struct pmap__tenant *tenant)
     enum pmap__tenancy state = tenant->state;
     pthread_mutex_unlock(&tenant->root->lock);
     return state;
+}
+
+enum pmap_status pmap__tenant_admits(struct pmap__tenant *tenant, const char *call, struct pmap_error *error)
+{
+    pthread_mutex_lock(&tenant->root->lock);
+    bool open = tenant->state == PMAP__OPEN && pmap__interrupt_admits(tenant, NULL);
+    pthread_mutex_unlock(&tenant->root->lock);
+    return open ? PMAP_OK : refuse(tenant, call, error);
 }
 
 static bool is_empty(const void *tenant)
@@ -924,8 +957,10 @@ void pmap__tenant_leave(struct pmap__tenant *tenant)
     while (*at != tenant)
         at = &(*at)->next;
     *at = tenant->next;
-    bool last = root->tenants == NULL;
+    bool last = root->tenants == NULL, signals = tenant->signals;
     pthread_mutex_unlock(&root->lock);
     if (last)
         root_destroy(root);
+    if (signals)
+        pmap__signals_release();
 }

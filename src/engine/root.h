@@ -8,6 +8,7 @@
 
 #include "engine/job.h"
 #include "engine/loop.h"
+#include "engine/watch.h"
 #include "transport/transport.h"
 
 struct pmap__root;
@@ -51,19 +52,33 @@ enum pmap_status pmap__root_admits(const struct pmap__root *root, struct pmap_er
 struct pmap__tenant {
     struct pmap__root *root;
     enum pmap__tenancy { PMAP__OPEN, PMAP__CLOSED, PMAP__TERMINATED } state;
-    struct pmap__job *jobs; /* that are not done; these are under the root's lock */
-    atomic_size_t pending;  /* how many */
+    struct pmap__job *jobs; /* that are not done; these three are under the root's lock */
+    bool stopped;           /* it was interrupted: they are all cancelled, but for those that tidy up */
+    struct pmap__limit_at limit; /* of its own; no deadline: that of the process, if it is limited */
+    bool limited;           /* it has to end at some time, which may not be known yet; this and the next are constant */
+    bool signals;           /* signals interrupt it */
+    atomic_bool asked;      /* it shall be interrupted: any thread, or a handler */
+    struct pmap__cause cause; /* once it is set no jobs are taken; under the lock, anybody reads */
+    atomic_size_t pending;  /* jobs that are not done */
     atomic_bool shares;     /* it has shared data at some time */
     struct pmap__tenant *next; /* of the root's; under its lock, too */
 };
 
-void pmap__tenant_enter(struct pmap__tenant *tenant, struct pmap__root *root);
+/* walltime: how many seconds it has; 0: what the environment says; below 0: it does not care. */
+void pmap__tenant_enter(struct pmap__tenant *tenant, struct pmap__root *root, bool signals, double walltime);
 
 /* Take no more jobs; cancel those that there are; wait until there are none. */
 void pmap__tenant_close(struct pmap__tenant *tenant);
 void pmap__tenant_terminate(struct pmap__tenant *tenant);
 void pmap__tenant_join(struct pmap__tenant *tenant);
 enum pmap__tenancy pmap__tenant_state(struct pmap__tenant *tenant);
+
+/* Does it take jobs? PMAP_ECLOSED or PMAP_EINTERRUPTED, with a text, if not. */
+enum pmap_status pmap__tenant_admits(struct pmap__tenant *tenant, const char *call, struct pmap_error *error);
+
+/* Take no more jobs, and cancel those that there are, as if a signal had come. Async-signal-safe, as is the question. */
+void pmap__tenant_interrupt(struct pmap__tenant *tenant);
+bool pmap__tenant_is_interrupted(const struct pmap__tenant *tenant);
 
 /* A call that is made of several jobs: between hold and release the tenant has something that is not done. */
 void pmap__tenant_hold(struct pmap__tenant *tenant);
@@ -73,7 +88,7 @@ void pmap__tenant_release(struct pmap__tenant *tenant);
  * tenant has been joined. */
 void pmap__tenant_leave(struct pmap__tenant *tenant);
 
-/* Start a job. PMAP_OK; PMAP_ECLOSED, with a text. */
+/* Start a job. PMAP_OK; PMAP_ECLOSED or PMAP_EINTERRUPTED, with a text. */
 enum pmap_status pmap__tenant_submit(struct pmap__tenant *tenant, struct pmap__job *job, struct pmap_error *error);
 
 /* Begin nothing more of it. It is not done, or the root lives still. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026 the pmap authors
  *
- * What the parts of a root share: root.c, its loop and the lives of jobs; deal.c, the chunks that it deals to other
- * ranks; and loss.c, ranks that die. Nobody else includes this.
+ * What the parts of a root share: root.c, its loop and the lives of jobs; deal.c, the chunks that it deals to other ranks;
+ * loss.c, ranks that die; and interrupt.c, what ends it all early. Nobody else includes this.
  */
 #ifndef PMAP_ENGINE_ROOT_INSIDE_H
 #define PMAP_ENGINE_ROOT_INSIDE_H
@@ -32,10 +32,12 @@ struct pmap__root {
     void (*closed)(void *);
     void *argument;
     pthread_t creator;
+    struct pmap__watched watched;
 
     pthread_mutex_t lock; /* of these: */
     struct pmap__note *inbox, **inbox_last;
     struct pmap__tenant *tenants;
+    struct pmap__times *times; /* of tenants that are limited */
     struct pmap__sharing *sharing, **sharing_last; /* what waits to be shared */
     /* without the lock: */
     atomic_bool mail;      /* there may be notes in the inbox; so that the loop need not lock to see that there are none */
@@ -70,6 +72,11 @@ struct pmap__root {
 /* root.c */
 void pmap__root_settle(struct pmap__root *root, struct pmap__job *job); /* complete it if nothing is outstanding; it may be gone */
 void pmap__root_unlist(struct pmap__root *root, struct pmap__job *job);
+
+/* interrupt.c */
+uint64_t pmap__interrupt_look(struct pmap__watched *watched); /* the watcher's look at a root */
+bool pmap__interrupt_admits(struct pmap__tenant *tenant, struct pmap__job *job); /* under the lock: may it begin? */
+void pmap__interrupt_cancel(struct pmap__tenant *tenant, bool last_too); /* all of its jobs; likewise */
 
 /* deal.c */
 void pmap__deal_around(struct pmap__root *root); /* offer chunks to all ranks, as long as somebody takes one */

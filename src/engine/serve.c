@@ -190,6 +190,7 @@ static void run(struct pmap__work *work, struct pmap__turn *turn)
     struct chunk *chunk = (struct chunk *)work; /* its first member */
     struct pmap__run run;
 
+    uint64_t since = work->bulk ? 0 : pmap__now(); /* the team does not measure single pieces, but the root may want to know */
     run_init(&run, chunk, turn->thread);
     pmap__run_begin(&run);
     while (pmap__turn_next(turn)) {
@@ -201,6 +202,8 @@ static void run(struct pmap__work *work, struct pmap__turn *turn)
             skip_rest(chunk, &run);
     }
     pmap__run_end(&run);
+    if (!work->bulk)
+        atomic_fetch_add_explicit(&work->busy, pmap__now() - since, memory_order_relaxed);
 }
 
 static void finished(struct pmap__work *work)

@@ -63,10 +63,12 @@ static enum pmap_status run_job(struct pmap__drive *d, const struct pmap__order_
     if (pmap__job_init(&job, form) != PMAP_OK)
         return pmap__drive_no_memory(d);
     pmap__job_watch(&job);
-    enum pmap_status status = pmap__tenant_submit(d->rules.tenant, &job, d->error) == PMAP_OK ? PMAP_OK : pmap__terminated(d->error);
+    enum pmap_status status = pmap__tenant_submit(d->rules.tenant, &job, d->error);
     if (status == PMAP_OK) {
         pmap__wait(is_done, &job, PMAP__FOR_EVER);
         status = pmap__job_outcome(&job, d->error);
+    } else {
+        status = pmap__refused(status, d->error);
     }
     pmap__job_fini(&job);
     return status;

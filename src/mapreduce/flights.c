@@ -82,8 +82,10 @@ fail:
     return NULL;
 }
 
-enum pmap_status pmap__terminated(struct pmap_error *error)
+enum pmap_status pmap__refused(enum pmap_status status, struct pmap_error *error)
 {
+    if (status == PMAP_EINTERRUPTED)
+        return status;
     return pmap__error_set(error, PMAP_ECANCELLED, "pmap_mapreduce: cancelled by pmap_terminate");
 }
 
@@ -98,7 +100,7 @@ enum pmap_status pmap__flights_send(struct pmap__flights *flights, const struct 
     if (status != PMAP_OK) {
         pmap__job_fini(&flight->job);
         flight_free(flight);
-        return pmap__terminated(error);
+        return pmap__refused(status, error);
     }
     flights->ring[(flights->first + flights->n++) % flights->most] = flight;
     return PMAP_OK;

@@ -21,8 +21,9 @@ struct pmap__flight_rules {
     bool last;            /* even if the pool is terminated */
 };
 
-/* A step of a call is refused: not for the pool is closed, since the call was there before, but for it is terminated. */
-enum pmap_status pmap__terminated(struct pmap_error *error);
+/* What it means that a step of a call is refused, as status says: the pool was interrupted; or else it is terminated, for a
+ * call that was there before goes on in one that is only closed. */
+enum pmap_status pmap__refused(enum pmap_status status, struct pmap_error *error);
 
 struct pmap__flights;
 
@@ -35,7 +36,7 @@ bool pmap__flights_full(const struct pmap__flights *flights);
 bool pmap__flights_empty(const struct pmap__flights *flights);
 
 /* Send a step off, with size bytes behind it (copied). aim: 1 + rank, 0: whoever is free. index: what texts call it. Not when they are
- * full. PMAP_ENOMEM; PMAP_ECANCELLED: the pool is terminated. */
+ * full. PMAP_ENOMEM; PMAP_ECANCELLED: the pool is terminated; PMAP_EINTERRUPTED. */
 enum pmap_status pmap__flights_send(struct pmap__flights *flights, const struct pmap__step *step, const void *payload, size_t size, int aim,
                                     size_t index, struct pmap_error *error);
 
