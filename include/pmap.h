@@ -208,6 +208,8 @@ struct pmap_create_options {
     enum pmap_signals signals; /* PMAP_SIGNALS_OFF: signals are the program's business; see Interruptions below */
     double walltime;          /* seconds until this process has to end; 0: as the environment says; below 0: do not care. The
                                * root's word counts */
+    const char *journal;      /* a file in which results are kept for the next run of the program; the root's word counts. See below */
+    const char *journal_version; /* which version of the program it belongs to, in a word of yours; NULL: "" */
 };
 
 /* Create a pool over all ranks of this MPI job, or over this process if no launcher started it.
@@ -249,11 +251,38 @@ struct pmap_create_options {
  * Returns PMAP_OK; PMAP_EINVAL (pool is NULL; threads, root, signals, walltime or PMAP_WALLTIME out of range, or root not the same on all ranks; called
  * inside a task, an initializer, a generator or an operation; over several ranks, two source files declare different tasks of
  * one name and type); PMAP_EDEADLOCK (called inside a callback); PMAP_ENOMEM; PMAP_EMISMATCH (the ranks run different
- * programs: the text names the task); PMAP_EFAILED (an initializer failed); PMAP_EBUSY (some of the ranks, or all with another root, serve a pool already and cannot join
+ * programs: the text names the task); PMAP_EFAILED (an initializer failed); PMAP_EJOURNAL; PMAP_EBUSY (some of the ranks, or all with another root, serve a pool already and cannot join
  * another); PMAP_EMPI. *pool is NULL after a failure. */
 #define pmap_create(...) \
     pmap_create_with(&(struct pmap_create_options){ \
         .size = sizeof(struct pmap_create_options), .where = PMAP__HERE, .pool = __VA_ARGS__})
+
+/* THE JOURNAL. With .journal = "run.db" the result of every item that has succeeded is written to that file, an SQLite database on the
+ * root, as it arrives; and a call takes from it what a former run of the program has computed, and runs only the other items. So
+ * a program that was killed goes on where it was when it is simply started again, on any number of ranks and threads. In map, starmap,
+ * apply, imap and reduce, async or not; not in calls inside a task. doc/journal.md tells more, and how to look into the file.
+ *
+ * An item is the same as one of a former run if all of these are: the call (its .name, or the file and line of the program where it is
+ * made), the task (name, types and sizes), .seed, and the item's bytes; in a reduction also the operation and n, for what is
+ * kept there are the leaves of its tree. Its place does not matter: items are found again if their order has changed, and only those that are new
+ * run. Equal items are told apart by counting: the k-th of a call is the k-th of former runs, and counting goes on when the same call
+ * is made again in the same run of the program, from pmap_create to pmap_destroy. So a loop that makes the same call with the same items ten times has
+ * ten results of each. But what an item does must depend on these bytes alone, as far as that matters to you: one that looks at its index, at
+ * its random numbers (which belong to seed and index), at files, at shared data or at global variables is not recognised as another one for that. Padding in an item
+ * is part of its bytes. Items that have failed run again. An action that is in the journal is not done again.
+ *
+ * At risk, if the whole job is killed, is what arrived in the last second, mostly in the last quarter of one; of a chunk of another rank
+ * items arrive when all of it is done. A call that took longer than 20 ms returns when its results are in the file. The file is never damaged by that. (If
+ * the machine itself loses power, what was written in the last moments may be missing, too.) Results of a call that were found there
+ * do not make it wait: an async call looks its items up before it returns.
+ *
+ * PMAP_EJOURNAL: the file is used by another process or pool, cannot be read or written, is damaged, is no journal, or one of another
+ * format or version of the program: with other tasks or operations, or another .journal_version. The text says which. It is left as it is: remove it to begin anew.
+ * Give another .journal_version when a task computes something else than before. If the disk becomes full later on, nothing more is begun of what would have to be
+ * written down, calls return PMAP_EJOURNAL, and what was written before stays good.
+ *
+ * Costs: about 2 us and 100 bytes of the disk for each item, and its result; 16 to 50 bytes of the root's memory for each different item, and for each
+ * item that is in the file. Results above 1 GB are not kept. Each of several pools side by side has a journal of its own, or none. */
 
 /* No new work: every further call on the pool says PMAP_ECLOSED. What was submitted runs; a stream ends with what it has
  * taken from its source. Closing twice does nothing. PMAP_OK, or PMAP_EINVAL: pool is NULL. */
@@ -348,12 +377,14 @@ int pmap_threads(const struct pmap_pool *pool);
  * priority      jobs with a higher one go first: no item of another is begun while one of them is left. Among equals,
  *               first come, first served, but a call of a single item waits for no map: threads take both in turn.
  * seed          for pmap_random_stream. 0 is a seed like any other.
+ * name          what the journal of the pool calls this call; without one, the line of the program that makes it. Give one to
+ *               calls whose lines may move before the next run.
  *
  * n = 0 succeeds at once and runs nothing; arrays may be NULL then.
  *
  * When a call is over, however it ended, none of its items runs any more on any rank. Results of items that did not succeed are all zero bytes. Good results are in out whatever failed.
  *
- * They return PMAP_OK; PMAP_EFAILED (an item called pmap_fail); PMAP_ECANCELLED (by pmap_terminate on another thread);
+ * They return PMAP_OK; PMAP_EFAILED (an item called pmap_fail); PMAP_EJOURNAL (above); PMAP_ECANCELLED (by pmap_terminate on another thread);
  * PMAP_EINTERRUPTED (a signal, pmap_interrupt, or the end of the walltime); PMAP_ECLOSED; PMAP_EDEADLOCK (called in a callback, an operation or an initializer); PMAP_ENOMEM; PMAP_EINVAL: pool is
  * NULL, an array is NULL, n times the element size overflows, n is above SIZE_MAX / 256, an item of bytes has a size but is NULL,
  * chunksize, retries or retry_delay is negative, a cost is
@@ -384,6 +415,8 @@ struct pmap_map_options {
     pmap_callback_fn *callback; /* these three for async calls only */
     pmap_error_callback_fn *error_callback;
     void *user;
+    const char *name;  /* for the journal */
+    const char *where; /* the line of the program that makes this call; the macro sets it */
 };
 
 /* for (i = 0; i < n; i++) out[i] = task(in[i]);       for a task of one argument, or a block task
@@ -392,13 +425,13 @@ struct pmap_map_options {
  * action out is NULL. The sizes of their elements are checked, unless they are void pointers. */
 #define pmap_map(pool, task, in, out, ...)                                                           \
     pmap_map_with((pool), &task##_task, (in), PMAP__ELEMENT_SIZE(in), (out), PMAP__ELEMENT_SIZE(out), \
-                  &(struct pmap_map_options){.size = sizeof(struct pmap_map_options), .n = __VA_ARGS__})
+                  &(struct pmap_map_options){.size = sizeof(struct pmap_map_options), .where = PMAP__HERE, .n = __VA_ARGS__})
 
 /* for (i = 0; i < n; i++) out[i] = task(args[i]._1, args[i]._2, …);     args is an array of struct task_args
  * Like pmap_map, but for a task of any number of arguments. */
 #define pmap_starmap(pool, task, args, out, ...)                                                           \
     pmap_starmap_with((pool), &task##_task, (args), PMAP__ELEMENT_SIZE(args), (out), PMAP__ELEMENT_SIZE(out), \
-                      &(struct pmap_map_options){.size = sizeof(struct pmap_map_options), .n = __VA_ARGS__})
+                      &(struct pmap_map_options){.size = sizeof(struct pmap_map_options), .where = PMAP__HERE, .n = __VA_ARGS__})
 
 struct pmap_apply_options {
     size_t size; /* sizeof(struct pmap_apply_options) */
@@ -410,13 +443,15 @@ struct pmap_apply_options {
     pmap_callback_fn *callback; /* these three for pmap_apply_async only */
     pmap_error_callback_fn *error_callback;
     void *user;
+    const char *name;
+    const char *where;
 };
 
 /* *out = task(a, b, …);                     pmap_apply(pool, power, &y, 2.0, 10)
  *
  * One call, on one thread of some rank. out is a pointer to the task's result type, NULL for an action. Options
  * follow the arguments: pmap_apply(pool, power, &y, 2.0, 10, .error = &err). */
-#define pmap_apply(pool, task, ...) task##__apply((pool), (struct task##_call){.out = __VA_ARGS__})
+#define pmap_apply(pool, task, ...) task##__apply((pool), (struct task##_call){.where = PMAP__HERE, .out = __VA_ARGS__})
 
 /* ---- 5. Async calls ------------------------------------------------------------------------------------
  *
@@ -442,11 +477,11 @@ struct pmap_result;
 
 #define pmap_map_async(pool, task, in, out, ...)                                                           \
     pmap_map_async_with((pool), &task##_task, (in), PMAP__ELEMENT_SIZE(in), (out), PMAP__ELEMENT_SIZE(out), \
-                        &(struct pmap_map_options){.size = sizeof(struct pmap_map_options), .n = __VA_ARGS__})
+                        &(struct pmap_map_options){.size = sizeof(struct pmap_map_options), .where = PMAP__HERE, .n = __VA_ARGS__})
 #define pmap_starmap_async(pool, task, args, out, ...)                                                           \
     pmap_starmap_async_with((pool), &task##_task, (args), PMAP__ELEMENT_SIZE(args), (out), PMAP__ELEMENT_SIZE(out), \
-                            &(struct pmap_map_options){.size = sizeof(struct pmap_map_options), .n = __VA_ARGS__})
-#define pmap_apply_async(pool, task, ...) task##__apply_async((pool), (struct task##_call){.out = __VA_ARGS__})
+                            &(struct pmap_map_options){.size = sizeof(struct pmap_map_options), .where = PMAP__HERE, .n = __VA_ARGS__})
+#define pmap_apply_async(pool, task, ...) task##__apply_async((pool), (struct task##_call){.where = PMAP__HERE, .out = __VA_ARGS__})
 
 /* Wait until the result is ready, for timeout seconds at most; 0 only looks. PMAP_OK; PMAP_ETIMEOUT; PMAP_EINVAL: result is
  * NULL, or timeout is not a number; PMAP_EDEADLOCK: it is not ready, and this is a callback, a task, an
@@ -516,7 +551,7 @@ enum pmap_status pmap_wait(struct pmap_result *const results[], size_t n, enum p
  *               holds exactly: the producer is asked so often and no further until a result is taken.
  * error         filled by pmap_imap if it fails, and then by each pmap_iter_next that does; it must stay valid as long
  *               as the stream.
- * retries, retry_delay, priority, seed      as for pmap_map; item i of the stream has the random numbers of item i. */
+ * retries, retry_delay, priority, seed, name      as for pmap_map; item i of the stream has the random numbers of item i. */
 typedef bool pmap_source_fn(void *state, void *item);
 
 struct pmap_source {
@@ -542,6 +577,8 @@ struct pmap_imap_options {
     double retry_delay;
     int priority;
     uint64_t seed;
+    const char *name;
+    const char *where;
 };
 
 struct pmap_iter;
@@ -550,10 +587,10 @@ struct pmap_iter;
  * is neither an array nor a generator, or both, and inside a task. */
 #define pmap_imap(pool, task, ...)       \
     pmap_imap_with((pool), &task##_task, \
-                   &(struct pmap_imap_options){.size = sizeof(struct pmap_imap_options), .source = __VA_ARGS__})
+                   &(struct pmap_imap_options){.size = sizeof(struct pmap_imap_options), .where = PMAP__HERE, .source = __VA_ARGS__})
 #define pmap_imap_unordered(pool, task, ...)       \
     pmap_imap_unordered_with((pool), &task##_task, \
-                             &(struct pmap_imap_options){.size = sizeof(struct pmap_imap_options), .source = __VA_ARGS__})
+                             &(struct pmap_imap_options){.size = sizeof(struct pmap_imap_options), .where = PMAP__HERE, .source = __VA_ARGS__})
 
 /* The next result into *out (NULL for an action), waiting for it timeout seconds at most. One thread at a time.
  *
@@ -594,7 +631,7 @@ void pmap_iter_free(struct pmap_iter *iter);
  *
  * identity   a value of the result type: *out for n = 0. Without it n = 0 is PMAP_EINVAL.
  * chunksize  is rounded up to whole leaves of the tree.
- * error, priority, seed, retries, retry_delay   as for pmap_map; what is run again is a leaf of the tree.
+ * error, priority, seed, retries, retry_delay, name   as for pmap_map; what is run again is a leaf of the tree.
  *
  * Statuses as for pmap_map; the first failure stops the rest (on_error is PMAP_STOP here), and *out is set only by success. */
 struct pmap_op {
@@ -622,11 +659,13 @@ struct pmap_reduce_options {
     double retry_delay;
     int priority;
     uint64_t seed;
+    const char *name;
+    const char *where;
 };
 
 #define pmap_reduce(pool, task, op, in, out, ...)                                                     \
     pmap_reduce_with((pool), &task##_task, &op##_op, (in), PMAP__ELEMENT_SIZE(in), (out), PMAP__ELEMENT_SIZE(out), \
-                     &(struct pmap_reduce_options){.size = sizeof(struct pmap_reduce_options), .n = __VA_ARGS__})
+                     &(struct pmap_reduce_options){.size = sizeof(struct pmap_reduce_options), .where = PMAP__HERE, .n = __VA_ARGS__})
 
 /* ---- 8. Shared data ------------------------------------------------------------------------------------
  *

@@ -44,14 +44,16 @@
 /* Options that a pmap_apply may name after its arguments. */
 #define PMAP__APPLY_OPTIONS                                                          \
     struct pmap_error *error; int retries; double retry_delay; int priority; uint64_t seed; \
-    pmap_callback_fn *callback; pmap_error_callback_fn *error_callback; void *user;
+    pmap_callback_fn *callback; pmap_error_callback_fn *error_callback; void *user; \
+    const char *name; const char *where;
 
 /* The same, from a call struct c into a struct pmap_apply_options. */
 #define PMAP__TAKE_OPTIONS(c)                                                                              \
     &(struct pmap_apply_options){.size = sizeof(struct pmap_apply_options), .error = (c).error,            \
                                  .retries = (c).retries, .retry_delay = (c).retry_delay,                   \
                                  .priority = (c).priority, .seed = (c).seed, .callback = (c).callback,     \
-                                 .error_callback = (c).error_callback, .user = (c).user}
+                                 .error_callback = (c).error_callback, .user = (c).user,                   \
+                                 .name = (c).name, .where = (c).where}
 
 /* By number of arguments: the members of the argument struct; an item's type; the arguments of a call, taken
  * from a struct s, and from the item at a[i]. An item of a task of one argument is that argument itself. */
@@ -72,6 +74,20 @@
 #define PMAP__GIVE_6(s) PMAP__GIVE_5(s), (s)._6
 #define PMAP__GIVE_7(s) PMAP__GIVE_6(s), (s)._7
 #define PMAP__GIVE_8(s) PMAP__GIVE_7(s), (s)._8
+
+/* to = {s._1, s._2 …}, where the bytes between members are 0, for a journal knows an item by all its bytes. */
+#define PMAP__SET_1(to, s) (to)._1 = (s)._1;
+#define PMAP__SET_2(to, s) PMAP__SET_1(to, s) (to)._2 = (s)._2;
+#define PMAP__SET_3(to, s) PMAP__SET_2(to, s) (to)._3 = (s)._3;
+#define PMAP__SET_4(to, s) PMAP__SET_3(to, s) (to)._4 = (s)._4;
+#define PMAP__SET_5(to, s) PMAP__SET_4(to, s) (to)._5 = (s)._5;
+#define PMAP__SET_6(to, s) PMAP__SET_5(to, s) (to)._6 = (s)._6;
+#define PMAP__SET_7(to, s) PMAP__SET_6(to, s) (to)._7 = (s)._7;
+#define PMAP__SET_8(to, s) PMAP__SET_7(to, s) (to)._8 = (s)._8;
+#define PMAP__ARGS(f, N, s)                                \
+    struct f##_args pmap__args;                            \
+    __builtin_memset(&pmap__args, 0, sizeof pmap__args);   \
+    PMAP__SET_##N(pmap__args, s)
 
 #define PMAP__ITEM_1(f, A) A
 #define PMAP__ITEM_2(f, ...) struct f##_args
@@ -152,7 +168,7 @@
     PMAP__STRUCTS(f, R *, PMAP__FIELDS_##N(__VA_ARGS__))                                                \
     PMAP__RUN(f, PMAP__ITEM_##N(f, __VA_ARGS__), R, pmap__r[pmap__i] = f(PMAP__GIVE_ITEM_##N(pmap__a, pmap__i)))                \
     PMAP__REGISTER(f, #R " (" #__VA_ARGS__ ")", N, false, false, sizeof(PMAP__ITEM_##N(f, __VA_ARGS__)), sizeof(R)) \
-    PMAP__APPLY(f, struct f##_args pmap__args = {PMAP__GIVE_##N(pmap__call)};, &pmap__args)
+    PMAP__APPLY(f, PMAP__ARGS(f, N, pmap__call), &pmap__args)
 
 /* PMAP_ACTION likewise, without a result type. */
 #define PMAP_ACTION(...) PMAP__CAT(PMAP__ACTION_, PMAP__COUNT(__VA_ARGS__))(__VA_ARGS__)
@@ -173,7 +189,7 @@
     PMAP__STRUCTS(f, void *, PMAP__FIELDS_##N(__VA_ARGS__))                                              \
     PMAP__RUN(f, PMAP__ITEM_##N(f, __VA_ARGS__), char, f(PMAP__GIVE_ITEM_##N(pmap__a, pmap__i)))                     \
     PMAP__REGISTER(f, "void (" #__VA_ARGS__ ")", N, false, false, sizeof(PMAP__ITEM_##N(f, __VA_ARGS__)), 0)    \
-    PMAP__APPLY(f, struct f##_args pmap__args = {PMAP__GIVE_##N(pmap__call)};, &pmap__args)
+    PMAP__APPLY(f, PMAP__ARGS(f, N, pmap__call), &pmap__args)
 
 /* A block task is called once for a run of items. */
 #define PMAP_BLOCK_TASK(f, R, T)                                                                 \

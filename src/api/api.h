@@ -55,6 +55,12 @@ enum pmap_status pmap__element_check(const struct pmap__call *call, const char *
 enum pmap_status pmap__form_fill(struct pmap__order_form *form, const struct pmap__call *call, ptrdiff_t chunksize, int retries,
                                  double retry_delay, int priority, uint64_t seed, struct pmap_error *error);
 
+/* What the journal calls a call: the user's name for it, or the line that makes it, or, of a plain function that was told none, that function. */
+static inline const char *pmap__call_name(const struct pmap__call *call, const char *name, const char *where)
+{
+    return name ? name : where ? where : call->name;
+}
+
 /* Run a call to its end; its status. */
 enum pmap_status pmap__call_run(const struct pmap__call *call, const struct pmap__order_form *form, struct pmap_error *error);
 

@@ -176,6 +176,7 @@ enum pmap_status pmap__call_run(const struct pmap__call *call, const struct pmap
         pmap__wait(is_done, &job, PMAP__FOR_EVER);
     if (guest && pmap__guest_here()) /* a wait that turned out to be long has ended the visit */
         pmap__guest_leave();
+    pmap__recall_settle(&job);
     if (status == PMAP_OK)
         status = pmap__job_outcome(&job, error);
     pmap__job_fini(&job);

@@ -152,6 +152,20 @@ static void source_ends(struct pmap_iter *it, const struct pmap_error *why)
     pmap__wait_over();
 }
 
+/* Nothing of it could be run: out of the list again, where it is the last, for only the caller appends. */
+static void take_back(struct pmap_iter *it, struct batch *batch)
+{
+    pthread_mutex_lock(&it->lock);
+    struct batch **at = &it->first;
+    while (*at && *at != batch)
+        at = &(*at)->next;
+    if (*at) {
+        *at = NULL;
+        it->last = at;
+    }
+    pthread_mutex_unlock(&it->lock);
+}
+
 static enum pmap_status submit_job(struct pmap_iter *it, struct batch *batch, struct pmap_error *error)
 {
     struct pmap__order_form form = it->form;
@@ -172,21 +186,12 @@ static enum pmap_status submit_job(struct pmap_iter *it, struct batch *batch, st
     *it->last = batch;
     it->last = &batch->next;
     pthread_mutex_unlock(&it->lock);
-    return pmap__tenant_submit(it->tenant, &batch->job, error);
-}
-
-/* Nothing of it could be run: out of the list again, where it is the last, for only the caller appends. */
-static void take_back(struct pmap_iter *it, struct batch *batch)
-{
-    pthread_mutex_lock(&it->lock);
-    struct batch **at = &it->first;
-    while (*at && *at != batch)
-        at = &(*at)->next;
-    if (*at) {
-        *at = NULL;
-        it->last = at;
-    }
-    pthread_mutex_unlock(&it->lock);
+    enum pmap_status status = pmap__tenant_submit(it->tenant, &batch->job, error);
+    if (status == PMAP_OK)
+        return PMAP_OK;
+    take_back(it, batch);
+    pmap__job_fini(&batch->job);
+    return status;
 }
 
 static void submit(struct pmap_iter *it, struct batch *batch)
@@ -196,10 +201,6 @@ static void submit(struct pmap_iter *it, struct batch *batch)
     enum pmap_status status = submit_job(it, batch, &error);
     if (status == PMAP_OK)
         return;
-    if (status == PMAP_ECLOSED || status == PMAP_EINTERRUPTED) {
-        take_back(it, batch);
-        pmap__job_fini(&batch->job);
-    }
     error.item = batch->first;
     batch_give(it, batch);
     source_ends(it, status == PMAP_ECLOSED ? NULL : &error);
@@ -696,6 +697,7 @@ static void set_up(struct pmap_iter *it, const struct pmap__call *call, const st
         it->chunksize = it->buffersize;
     if (it->source.next == NULL && it->chunksize > it->source.n && it->source.n > 0)
         it->chunksize = it->source.n;
+    it->form.name = pmap__call_name(call, o->name, o->where);
     it->form.reasons = true;
     it->form.late = true;
     it->form.ended = ordered ? NULL : batch_ended;

@@ -46,6 +46,7 @@ static enum pmap_status read_map(const struct pmap__call *call, const struct pma
     if (status == PMAP_OK)
         status = check_costs(call, o->cost, o->n, error);
     form->n = o->n;
+    form->name = pmap__call_name(call, o->name, o->where);
     form->on_error = o->on_error;
     form->statuses = o->statuses;
     form->max_failures = o->max_failures;
@@ -66,6 +67,7 @@ static enum pmap_status read_apply(const struct pmap__call *call, const struct p
     if (status == PMAP_OK)
         status = pmap__call_check(call, 1, error);
     form->n = 1;
+    form->name = pmap__call_name(call, o->name, o->where);
     form->copy_args = call->async;
     form->callback = o->callback;
     form->error_callback = o->error_callback;

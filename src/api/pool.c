@@ -31,6 +31,8 @@ static void check(const char *call, const struct pmap_create_options *o, struct 
     else if (o->initarg_size > 0 && o->initarg == NULL)
         wish->status = pmap__error_set(&wish->error, PMAP_EINVAL, "%s: initarg is NULL, but initarg_size is %zu", call,
                                        o->initarg_size);
+    else if (o->journal && o->journal[0] == '\0')
+        wish->status = pmap__error_set(&wish->error, PMAP_EINVAL, "%s: journal is an empty path", call);
 }
 
 static enum pmap_status create(const char *call, const struct pmap_create_options *o, const void *comm, const int *root,
@@ -39,7 +41,7 @@ static enum pmap_status create(const char *call, const struct pmap_create_option
     struct pmap__wish wish = {.threads = o->threads, .root = root ? *root : o->root, .dedicated = o->dedicated_root,
                               .comm = comm, .signals = o->signals == PMAP_SIGNALS_ON,
                               .crew = {o->initializer, o->thread_initializer, o->initarg, o->max_tasks_per_worker},
-                              .initarg_size = o->initarg_size,
+                              .initarg_size = o->initarg_size, .journal = o->journal, .journal_version = o->journal_version,
                               .where = o->where ? pmap__hash(PMAP__HASH_BEGIN, o->where, strlen(o->where)) : 0};
     struct pmap_pool *pool;
 
@@ -56,12 +58,13 @@ static enum pmap_status create(const char *call, const struct pmap_create_option
     if (pool == NULL)
         wish.status = pmap__error_set(&wish.error, PMAP_ENOMEM, "%s: no memory for %zu bytes", call, sizeof *pool);
     struct pmap__root *r = NULL;
-    enum pmap_status status = pmap__open(&wish, &r, error);
+    struct pmap__journal *journal = NULL;
+    enum pmap_status status = pmap__open(&wish, &r, &journal, error);
     if (status != PMAP_OK || r == NULL) {
         free(pool);
         return status;
     }
-    pmap__tenant_enter(&pool->tenant, r, wish.signals, o->walltime < 1e9 ? o->walltime : -1);
+    pmap__tenant_enter(&pool->tenant, r, journal, wish.signals, o->walltime < 1e9 ? o->walltime : -1);
     *o->pool = pool;
     return PMAP_OK;
 }

@@ -51,6 +51,7 @@ static enum pmap_status run(const struct pmap__call *call, const struct pmap_op 
         return PMAP_OK;
     }
     form.n = o->n;
+    form.name = pmap__call_name(call, o->name, o->where);
     form.op = op;
     form.on_error = PMAP_STOP;
     return pmap__call_run(call, &form, error);

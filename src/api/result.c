@@ -51,8 +51,10 @@ enum pmap_status pmap_result_get(struct pmap_result *result, double timeout, str
     struct pmap_error error;
     enum pmap_status status = await("pmap_result_get", result, timeout, &error);
 
-    if (status == PMAP_OK)
+    if (status == PMAP_OK) {
+        pmap__recall_settle(&result->job);
         status = pmap__job_outcome(&result->job, &error);
+    }
     return report(status, wanted, &error);
 }
 

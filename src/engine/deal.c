@@ -94,11 +94,14 @@ static void read_records(struct pmap__root *root, struct pmap__ticket *ticket);
 static void ticket_settle(struct pmap__root *root, struct pmap__ticket *ticket)
 {
     struct pmap__job *job = ticket->job;
+    bool failures_known = !ticket->records_due || ticket->records;
 
     if (!ticket->answered || !ticket->sent || (ticket->records_due && !ticket->records_here))
         return;
     if (ticket->records_due)
         read_records(root, ticket);
+    if (job->fold == NULL && failures_known)
+        pmap__recall_span(job, ticket->begin, ticket->begin + ticket->n, ticket->rank);
     pmap__ticket_give(&root->tickets, ticket);
     job->away--;
     pmap__root_settle(root, job);
@@ -161,18 +164,26 @@ static void withdraw_ticket(struct pmap__root *root, struct pmap__ticket *ticket
     ticket_settle(root, ticket);
 }
 
+/* A reduction of which the value of each leaf is written down. */
+static bool is_apart(const struct pmap__job *job)
+{
+    return job->fold && (job->recall || (job->parent && job->parent->recall));
+}
+
 static unsigned wants(const struct pmap__job *job)
 {
     const struct pmap__order_form *form = &job->form;
     unsigned w = 0;
 
-    if (form->statuses || form->retries || form->reasons)
+    if (form->statuses || form->retries || form->reasons || (job->recall && !job->fold))
         w |= PMAP__WANT_RECORDS;
     if (form->reasons || (form->retries && !job->parent))
         w |= PMAP__WANT_REASONS;
     if (form->on_error == PMAP_STOP && !form->retries)
         w |= PMAP__WANT_STOP;
-    return w | (job->order ? PMAP__NAMED : 0) | (job->place_in_line.single ? PMAP__SINGLE : 0);
+    if (job->order && !job->fold)
+        w |= PMAP__NAMED;
+    return w | (is_apart(job) ? PMAP__APART : 0) | (job->place_in_line.single ? PMAP__SINGLE : 0);
 }
 
 /* Items of the leaves [begin, begin + n). */
@@ -186,17 +197,18 @@ static enum pmap_status find_body(struct pmap__job *job, size_t begin, size_t n,
 {
     const struct pmap_task *task = job->form.task;
     struct pmap__pick pick = {.array = job->form.args, .element = task->args_size, .bytes = task->bytes, .begin = begin,
-                              .n = n, .names = job->order};
+                              .n = n, .names = job->order, .base = job->base};
 
     if (job->fold == NULL)
         return pmap__pack(&pick, job->order != NULL, body, size, packed);
+    size_t leaf = pmap__job_at(job, begin);
     *packed = NULL;
-    *body = pmap__element(job->form.args, begin * job->fold->leaf, task->args_size);
-    *size = items_of_leaves(job->fold, job->base + begin, n) * task->args_size;
+    *body = pmap__element(job->form.args, (leaf - job->base) * job->fold->leaf, task->args_size);
+    *size = items_of_leaves(job->fold, leaf, n) * task->args_size;
     return PMAP_OK;
 }
 
-static void send_chunk(struct pmap__root *root, struct pmap__job *job, int rank, size_t begin, size_t n, size_t grain)
+static void send_run(struct pmap__root *root, struct pmap__job *job, int rank, size_t begin, size_t n, size_t grain)
 {
     unsigned char head[PMAP__HEAD_MAX];
     struct pmap__ticket *ticket = take_ticket(root, job, rank, begin, n, grain);
@@ -216,7 +228,7 @@ static void send_chunk(struct pmap__root *root, struct pmap__job *job, int rank,
     }
     struct pmap__frame frame = {.kind = PMAP__CHUNK,
                                 .ticket = ticket->number,
-                                .begin = job->base + begin,
+                                .begin = pmap__job_named(job, begin),
                                 .n = n,
                                 .grain = grain < n ? grain : n,
                                 .task = job->form.task->id,
@@ -241,6 +253,24 @@ static void send_chunk(struct pmap__root *root, struct pmap__job *job, int rank,
         withdraw_ticket(root, ticket);
     else if (status != PMAP_OK)
         root->port->ops->abort(root->port, "pmap: a chunk could not be sent");
+}
+
+/* Leaves of a chunk follow each other; where a journal knows some, there are several chunks for the positions of one. */
+static void send_chunk(struct pmap__root *root, struct pmap__job *job, int rank, size_t begin, size_t n, size_t grain)
+{
+    size_t end = begin + n, run;
+
+    if (job->fold == NULL || job->order == NULL) {
+        send_run(root, job, rank, begin, n, grain);
+        return;
+    }
+    job->away++; /* it must not end before the last of them has gone */
+    for (; begin < end; begin += run) {
+        run = pmap__job_run_of(job, begin, end);
+        send_run(root, job, rank, begin, run, grain);
+    }
+    job->away--;
+    pmap__root_settle(root, job);
 }
 
 /* May this rank hold another chunk of the job? A single piece waits here for the thread that is free first, wherever that
@@ -435,6 +465,8 @@ static bool is_right_size(const struct pmap__ticket *ticket, const struct pmap__
 
     if (job->fold && (frame->failed || frame->skipped))
         return size == 0;
+    if (is_apart(job))
+        return size == job->fold->op->size * ticket->n;
     if (job->fold)
         return size == job->fold->op->size *
                            pmap__fold_nodes(job->fold, job->base + ticket->begin, job->base + ticket->begin + ticket->n, nodes);
@@ -534,13 +566,27 @@ static void no_memory_for_results(struct pmap__ticket *ticket, size_t begin, siz
     pmap__job_fail(ticket->job, begin, n, &error);
 }
 
+/* The values of leaves, each by itself. */
+static enum pmap_status import_apart(struct pmap__ticket *ticket, size_t leaf, struct pmap_error *error)
+{
+    struct pmap__job *job = ticket->job;
+    enum pmap_status status = PMAP_OK;
+
+    for (size_t i = 0; i < ticket->n && status == PMAP_OK; i++) {
+        const char *value = (const char *)ticket->in + i * job->fold->op->size;
+        pmap__recall_leaf(job, leaf + i, value, ticket->rank);
+        status = pmap__fold_add(job->fold, 0, leaf + i, value, error);
+    }
+    return status;
+}
+
 static void import(struct pmap__ticket *ticket)
 {
     struct pmap__job *job = ticket->job;
-    size_t begin = job->base + ticket->begin;
+    size_t begin = pmap__job_at(job, ticket->begin);
     struct pmap_error error;
 
-    if (pmap__fold_import(job->fold, begin, begin + ticket->n, ticket->in, &error) == PMAP_OK)
+    if (is_apart(job) ? import_apart(ticket, begin, &error) == PMAP_OK : pmap__fold_import(job->fold, begin, begin + ticket->n, ticket->in, &error) == PMAP_OK)
         return;
     error.item = begin * job->fold->leaf;
     pmap__failures_count(job->fold->verdict, &error, 1);
@@ -599,8 +645,9 @@ static void take_result(struct pmap__root *root, struct pmap__ticket *ticket, co
 /* A record names items of its chunk, or leaves. */
 static const char *bad_field_of_record(const struct pmap__ticket *ticket, const struct pmap__entry *entry)
 {
-    bool ordered = ticket->job->order;
-    size_t begin = ordered ? 0 : ticket->first, n = ordered ? ticket->job->form.n : ticket->n;
+    const struct pmap__job *job = ticket->job;
+    bool ordered = job->order && job->fold == NULL;
+    size_t begin = ordered ? job->base : ticket->first, n = ordered ? job->form.n : ticket->n;
 
     if (entry->item < begin || entry->item - begin >= n)
         return "item";

@@ -69,6 +69,8 @@ static void record(struct pmap__failures *f, size_t item, size_t n, enum pmap_st
 {
     for (size_t i = 0; f->statuses && i < n; i++)
         f->statuses[item + i] = status;
+    for (size_t i = item - f->out_base; f->out && i < item - f->out_base + n; i++)
+        atomic_fetch_or_explicit(&f->out[i / 64], UINT64_C(1) << i % 64, memory_order_relaxed);
     if (f->keep == PMAP__KEEP_NOTHING)
         return;
     struct pmap__record *r = malloc(sizeof *r);

@@ -36,12 +36,14 @@ struct pmap__failures {
     size_t limit;              /* with so many failures *stop is set; 0: never */
     atomic_bool *stop;
     enum pmap_status *statuses; /* of all items of the job, the caller's; NULL: nobody asks */
+    _Atomic uint64_t *out;      /* a bit for each item from out_base on, set when it has failed; NULL: nobody asks */
+    size_t out_base;
 };
 
 bool pmap__failures_init(struct pmap__failures *failures);
 void pmap__failures_fini(struct pmap__failures *failures);
 
-/* As after init, but keep, limit, stop and statuses stay. */
+/* As after init, but what is asked for stays. */
 void pmap__failures_clear(struct pmap__failures *failures);
 
 /* Add count failed items [error->item, …) of which error is the reason, or the lowest's if they are several. */

@@ -127,13 +127,13 @@ static enum pmap_status add(struct pmap__fold *fold, struct pmap__node *node, st
             return PMAP_OK;
         }
         size_t sibling = node->index ^ 1;
-        if (node->index % 2 == 0 && end_of(fold, node->level, node->index) == fold->leaves) {
+        if (!fold->apart && node->index % 2 == 0 && end_of(fold, node->level, node->index) == fold->leaves) {
             node->level++; /* it has no right sibling */
             node->index /= 2;
             continue;
         }
         pthread_mutex_lock(&fold->lock);
-        other = take(fold, node->level, sibling);
+        other = fold->apart ? NULL : take(fold, node->level, sibling);
         if (other == NULL) {
             struct pmap__node **at = bucket(fold, node->level, node->index);
             node->next = *at;
@@ -161,18 +161,35 @@ enum pmap_status pmap__fold_add(struct pmap__fold *fold, int level, size_t index
 
 /* ---- Between ranks ---- */
 
+size_t pmap__fold_values(const struct pmap__fold *fold, size_t begin, size_t end)
+{
+    struct pmap__node nodes[PMAP__FOLD_NODES];
+    return fold->apart ? end - begin : pmap__fold_nodes(fold, begin, end, nodes);
+}
+
+/* Copy the value of a node, and forget the node. */
+static void export(struct pmap__fold *fold, int level, size_t index, char *value)
+{
+    bool top = is_top(fold, level, index);
+    struct pmap__node *node = top ? fold->top : take(fold, level, index);
+
+    memcpy(value, node->value, fold->op->size);
+    if (!top)
+        node_destroy(node);
+}
+
 void pmap__fold_export(struct pmap__fold *fold, size_t begin, size_t end, char *values)
 {
     struct pmap__node nodes[PMAP__FOLD_NODES];
-    size_t n = pmap__fold_nodes(fold, begin, end, nodes);
+    size_t n = pmap__fold_values(fold, begin, end), size = fold->op->size;
 
-    for (size_t i = 0; i < n; i++) {
-        bool top = is_top(fold, nodes[i].level, nodes[i].index);
-        struct pmap__node *node = top ? fold->top : take(fold, nodes[i].level, nodes[i].index);
-        memcpy(values + i * fold->op->size, node->value, fold->op->size);
-        if (!top)
-            node_destroy(node);
-    }
+    if (!fold->apart)
+        pmap__fold_nodes(fold, begin, end, nodes);
+    for (size_t i = 0; i < n; i++)
+        if (fold->apart)
+            export(fold, 0, begin + i, values + i * size);
+        else
+            export(fold, nodes[i].level, nodes[i].index, values + i * size);
 }
 
 enum pmap_status pmap__fold_import(struct pmap__fold *fold, size_t begin, size_t end, const char *values,
@@ -271,6 +288,8 @@ static void fold_leaf(struct pmap__fold *fold, struct pmap__run *run, struct bat
         pmap__failures_record(run->failures, leaf, 1, PMAP_EFAILED, NULL);
         return;
     }
+    if (fold->folded)
+        fold->folded(fold->recorder, leaf, batch->acc, run->place->rank);
     if (pmap__fold_add(fold, 0, leaf, batch->acc, &error) == PMAP_OK)
         return;
     error.item = first;

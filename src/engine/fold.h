@@ -30,6 +30,9 @@ struct pmap__fold {
     size_t leaf, total, leaves; /* items of a leaf; items in all; leaves in all */
     const struct pmap__place *place;
     struct pmap__failures *verdict; /* where it is noted that values could not be merged: no leaf can be run again for that */
+    bool apart;                 /* leaves stay as they are, for somebody else to merge */
+    void (*folded)(void *recorder, size_t leaf, const void *value, int rank); /* called with each leaf that is folded here; NULL: by nobody */
+    void *recorder;
     pthread_mutex_t lock;
     struct pmap__node *waiting[PMAP__FOLD_BUCKETS];
     struct pmap__node *top;     /* everything; NULL until then */
@@ -49,6 +52,9 @@ void pmap__fold_span(struct pmap__fold *fold, struct pmap__run *run, size_t begi
 /* Add the value of a node, copied. PMAP_OK; PMAP_ENOMEM; PMAP_EFAILED and why: an op called pmap_fail. Any thread. */
 enum pmap_status pmap__fold_add(struct pmap__fold *fold, int level, size_t index, const void *value,
                                 struct pmap_error *error);
+
+/* How many values the leaves [begin, end) come to when they are sent: one for each node that they consist of, or, apart, for each leaf. */
+size_t pmap__fold_values(const struct pmap__fold *fold, size_t begin, size_t end);
 
 /* The nodes that the leaves [begin, end) consist of, from left to right; returns how many. */
 size_t pmap__fold_nodes(const struct pmap__fold *fold, size_t begin, size_t end,

@@ -77,7 +77,9 @@ void pmap__run_wipe(struct pmap__run *run)
 
 static size_t name_of(const struct pmap__run *run, size_t position)
 {
-    return run->names ? run->names[position] : run->base + position;
+    if (run->names == NULL)
+        return run->base + position;
+    return run->names[position] + (run->scattered ? run->base : 0);
 }
 
 static void *result_of(const struct pmap__run *run, size_t position)
@@ -169,6 +171,8 @@ void pmap__run_span(struct pmap__run *run, size_t begin, size_t end)
             continue;
         }
         pmap__run_items(run, n, args_of(run, begin), result_of(run, begin), name_of(run, begin));
+        if (run->ran)
+            run->ran(run, begin, begin + n);
         begin += n;
         if (begin < end && n == run->stride)
             adapt_stride(run);

@@ -44,7 +44,8 @@ enum pmap_status pmap__crew_thread_begin(const struct pmap__place *place, int th
 /* Items of one task being run by one thread. Between begin and end the thread is inside the task.
  *
  * The arrays args and results have an element for each position of a job or a chunk. Position p is item names[p] of the job,
- * or item base + p where names is NULL. With scattered the elements are not at their positions but at names[p]. */
+ * or item base + p where names is NULL. With scattered the elements are not at their positions but at names[p], and position p
+ * is item base + names[p]. */
 struct pmap__run {
     /* What runs; the owner sets these. */
     const struct pmap_task *task;
@@ -59,6 +60,10 @@ struct pmap__run {
     const size_t *names;
     bool scattered;
     bool counts_only; /* failures are counted, their records are made by whoever runs the items */
+    /* Called when these positions have been run, a short time of them: their results are there, or their failures noted. NULL: nobody
+     * asks. */
+    void (*ran)(struct pmap__run *run, size_t begin, size_t end);
+    void *recorder;
 
     /* How it goes. */
     bool failed;             /* an item of the current call has failed or given up; the owner resets it */

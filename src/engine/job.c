@@ -28,6 +28,18 @@ static size_t portion(struct pmap__work *work, size_t left, uint64_t item_ns)
     return pmap__portion_next(&demand).chunk;
 }
 
+/* Leaves at these positions; where some are known already the others do not follow each other. */
+static void fold(struct pmap__job *job, struct pmap__run *run, size_t begin, size_t end)
+{
+    for (size_t n; begin < end; begin += n) {
+        n = pmap__job_run_of(job, begin, end);
+        size_t leaf = pmap__job_at(job, begin);
+        run->base = leaf;
+        run->args = pmap__element(job->form.args, (leaf - job->base) * job->fold->leaf, job->form.task->args_size);
+        pmap__fold_span(job->fold, run, 0, n);
+    }
+}
+
 static void run(struct pmap__work *work, struct pmap__turn *turn)
 {
     struct pmap__job *job = (struct pmap__job *)work;
@@ -46,13 +58,14 @@ static void run(struct pmap__work *work, struct pmap__turn *turn)
     run.base = job->base;
     run.names = job->order;
     run.scattered = job->order;
+    pmap__recall_watch(job, &run);
     pmap__run_begin(&run);
     while (pmap__turn_next(turn)) {
         uint64_t since = job->times ? pmap__now() : 0;
         if (job->form.bind && !job->parent)
             job->form.bind(job->form.binder, turn->begin, turn->end, job->place->rank);
         if (job->fold)
-            pmap__fold_span(job->fold, &run, turn->begin, turn->end);
+            fold(job, &run, turn->begin, turn->end);
         else
             pmap__run_span(&run, turn->begin, turn->end);
         if (job->times)
@@ -98,6 +111,17 @@ static size_t *make_order(const double *cost, size_t n)
     }
     free(items);
     return order;
+}
+
+size_t pmap__job_run_of(const struct pmap__job *job, size_t begin, size_t end)
+{
+    size_t n = 1;
+
+    if (job->order == NULL)
+        return end - begin;
+    while (begin + n < end && job->order[begin + n] == job->order[begin] + n)
+        n++;
+    return n;
 }
 
 static void init_work(struct pmap__job *job, size_t n, size_t grain, int priority)
@@ -182,8 +206,18 @@ fail:
     return PMAP_ENOMEM;
 }
 
+void pmap__job_restrict(struct pmap__job *job, size_t *order, size_t n)
+{
+    size_t leaf = job->fold ? job->fold->leaf : 1, grain = job->form.chunksize ? (job->form.chunksize - 1) / leaf + 1 : 0;
+
+    free(job->order);
+    job->order = order;
+    init_work(job, n, grain, job->form.priority);
+}
+
 void pmap__job_fini(struct pmap__job *job)
 {
+    pmap__recall_free(job->recall);
     if (job->fold == &job->own_fold)
         pmap__fold_fini(&job->own_fold);
     free(job->ranks);
@@ -364,10 +398,10 @@ void pmap__job_fail(struct pmap__job *job, size_t begin, size_t n, const struct 
     size_t one = job->order ? 1 : n, size = pmap__job_result_size(job);
 
     if (job->fold) {
-        error.item = (job->base + begin) * job->fold->leaf;
+        error.item = pmap__job_at(job, begin) * job->fold->leaf;
         pmap__failures_count(&job->failures, &error, n);
         for (size_t i = 0; i < n; i++)
-            pmap__failures_record(&job->failures, job->base + begin + i, 1, why->status, NULL);
+            pmap__failures_record(&job->failures, pmap__job_at(job, begin + i), 1, why->status, NULL);
         return;
     }
     for (size_t at = begin; at < begin + n; at += one) {
@@ -403,6 +437,8 @@ enum pmap_status pmap__job_outcome(struct pmap__job *job, struct pmap_error *err
     struct pmap__failures *verdict = pmap__job_verdict(job);
     bool stopped = verdict->limit && verdict->count >= verdict->limit;
 
+    if (pmap__recall_lost(job, verdict->cancelled > 0, error))
+        return error->status;
     if (job->failures.forgot || job->last.forgot)
         return pmap__error_set(error, PMAP_ENOMEM, "%s: no memory to note which items failed", job->form.call);
     if (!stopped && is_cut_short(job, verdict))

@@ -7,7 +7,8 @@
  * chunk that went away has been answered, and what failed has been run again as often as it may.
  *
  * A position is where the cursor is; mostly position p is item p. Where the caller gave costs, order says which item it
- * is. In a reduction the positions are leaves (fold.h).
+ * is; so it does where a journal knows some of the items, for then there are positions for the others only. In a reduction the
+ * positions are leaves (fold.h).
  *
  * What is run again is a job of its own, of one piece, whose parent is the job that it belongs to: it has the parent's
  * arrays, and the parent waits for it.
@@ -21,6 +22,7 @@
 
 #include "engine/cause.h"
 #include "engine/fold.h"
+#include "engine/recall.h"
 #include "sched/portion.h"
 #include "team/team.h"
 
@@ -52,6 +54,7 @@ struct pmap__job_rank {
 /* What is asked for. Everything is borrowed until the job is done, but for what is said to be copied. */
 struct pmap__order_form {
     const char *call; /* the public function, for texts */
+    const char *name; /* what the journal of the pool calls it; NULL: it is not written down */
     const struct pmap_task *task;
     const void *args;
     bool copy_args;   /* of a single item: they are copied */
@@ -91,7 +94,7 @@ struct pmap__job {
     struct pmap__order_form form;
     char *own_args;   /* a copy; NULL if there is none */
     size_t base;      /* the item, or the leaf, at position 0 */
-    size_t *order;    /* the item at each position; NULL: base + position */
+    size_t *order;    /* which item is at each position, or which leaf, counted from base; NULL: they follow each other */
     struct pmap__fold *fold; /* of a reduction; the parent's if there is one */
 
     struct pmap__root *root;
@@ -111,6 +114,8 @@ struct pmap__job {
     size_t children;            /* second runs under way */
     int attempt;                /* of a child: it is the so-manieth run of its items, from 1 */
     uint64_t due;               /* of a child: not to be begun before */
+
+    struct pmap__recall *recall; /* what is written down of it; NULL: nothing, or its parent sees to that */
 
     struct pmap__job_rank *ranks; /* one for each rank; NULL: one piece, or no other ranks */
     size_t bytes_each;            /* an item and its result on their way, on average */
@@ -133,6 +138,24 @@ struct pmap__job {
 
 /* Fill in a job. PMAP_OK, or PMAP_ENOMEM with nothing to undo. */
 enum pmap_status pmap__job_init(struct pmap__job *job, const struct pmap__order_form *form);
+
+/* Leave only n positions, whose items are those of order, which belongs to the job then. It has not been submitted. */
+void pmap__job_restrict(struct pmap__job *job, size_t *order, size_t n);
+
+/* The item, or the leaf, at a position. */
+static inline size_t pmap__job_at(const struct pmap__job *job, size_t position)
+{
+    return job->base + (job->order ? job->order[position] : position);
+}
+
+/* What a rank calls the first of the positions that it gets. Of a map that is only a name: the items' numbers go with them. */
+static inline size_t pmap__job_named(const struct pmap__job *job, size_t position)
+{
+    return job->fold ? pmap__job_at(job, position) : job->base + position;
+}
+
+/* How many of the positions [begin, end), from the first on, have leaves that follow each other. */
+size_t pmap__job_run_of(const struct pmap__job *job, size_t begin, size_t end);
 
 /* Free what a job holds; it must be complete, or never submitted. */
 void pmap__job_fini(struct pmap__job *job);

@@ -22,6 +22,7 @@
 #include "base/thread.h"
 #include "engine/agree.h"
 #include "engine/post.h"
+#include "engine/registry.h"
 #include "engine/serve.h"
 #include "transport/lifeline.h"
 #include "transport/loopback.h"
@@ -55,7 +56,8 @@ struct entry {
     int *all_crowded;
     struct home *home;
     struct pmap__team *team;
-    struct pmap__root *root;     /* on the root */
+    struct pmap__root *root;     /* on the root, */
+    struct pmap__journal *journal; /* which has it open; NULL: none is wished for */
     struct pmap__server *server; /* on the other ranks */
     bool joined;                 /* the root is that of another pool, */
     bool been;                   /* or was, for this rank */
@@ -241,8 +243,21 @@ static enum pmap_status build_server(struct entry *e)
     return status;
 }
 
+/* On the root alone. */
+static enum pmap_status open_journal(struct entry *e)
+{
+    const struct pmap__wish *w = e->wish;
+
+    if (w->journal == NULL || !(e->i_am_root || e->joined))
+        return PMAP_OK;
+    return pmap__journal_open(&e->journal, w->journal, pmap__tasks_fingerprint(), w->journal_version, &e->error);
+}
+
 static void build(struct entry *e)
 {
+    e->status = open_journal(e);
+    if (e->status != PMAP_OK)
+        return;
     if (build_team(e) == PMAP_OK)
         e->status = e->i_am_root ? build_root(e) : build_server(e);
     if (e->status == PMAP_ENOMEM)
@@ -252,6 +267,7 @@ static void build(struct entry *e)
 
 static void unbuild(struct entry *e)
 {
+    pmap__journal_close(e->journal, NULL);
     pmap__root_discard(e->root);
     pmap__server_destroy(e->server);
     pmap__team_destroy(e->team);
@@ -344,10 +360,11 @@ static void serve(struct entry *e)
     home_destroy(e->home);
 }
 
-static enum pmap_status go(struct entry *e, struct pmap__root **root, struct pmap_error *error)
+static enum pmap_status go(struct entry *e, struct pmap__root **root, struct pmap__journal **journal, struct pmap_error *error)
 {
     enum pmap_status status = e->status;
 
+    *journal = status == PMAP_OK ? e->journal : NULL;
     if (status == PMAP_OK && e->joined) {
         *root = e->root;
     } else if (status == PMAP_OK && e->i_am_root) {
@@ -368,13 +385,14 @@ static void entry_init(struct entry *e, const struct pmap__wish *wish)
     *e = (struct entry){.wish = wish, .status = wish->status, .error = wish->error};
 }
 
-static enum pmap_status open_alone(const struct pmap__wish *wish, struct pmap__root **root, struct pmap_error *error)
+static enum pmap_status open_alone(const struct pmap__wish *wish, struct pmap__root **root, struct pmap__journal **journal,
+                                   struct pmap_error *error)
 {
     struct entry e;
 
     entry_init(&e, wish);
     enter(&e);
-    return go(&e, root, error);
+    return go(&e, root, journal, error);
 }
 
 /* ---- MPI ---- */
@@ -409,9 +427,11 @@ static void join(struct entry *e, struct pmap__port *live, int rank)
         e->status = pmap__error_set(&e->error, PMAP_EBUSY, "pmap_create: this rank serves a pool of these ranks");
     else
         e->status = check_join(e, live->owner, rank);
+    e->joined = true;
+    if (e->status == PMAP_OK)
+        e->status = open_journal(e);
     pmap__meeting_note(&live->met, e->wish->where, (uint32_t)e->status);
     e->root = live->owner;
-    e->joined = true;
 }
 
 /* The root has been at this line while this rank served another pool. */
@@ -472,7 +492,7 @@ static void init_mpi(void *argument)
 }
 
 static enum pmap_status open_mpi(const struct pmap__wish *wish, enum pmap__mpi_state state, struct pmap__root **root,
-                                 struct pmap_error *error)
+                                 struct pmap__journal **journal, struct pmap_error *error)
 {
     struct entry e;
     bool ours = state == PMAP__MPI_LAUNCHED || state == PMAP__MPI_OURS;
@@ -484,7 +504,7 @@ static enum pmap_status open_mpi(const struct pmap__wish *wish, enum pmap__mpi_s
             e.status = PMAP_OK;
             status = pmap__progress_call(init_mpi, &e);
             if (e.status != PMAP_OK)
-                return go(&e, root, error);
+                return go(&e, root, journal, error);
             e.status = verdict;
         }
         if (status == PMAP_OK)
@@ -494,7 +514,7 @@ static enum pmap_status open_mpi(const struct pmap__wish *wish, enum pmap__mpi_s
     } else {
         connect_mpi(&e);
     }
-    return go(&e, root, error);
+    return go(&e, root, journal, error);
 }
 
 /* ---- Loopback ---- */
@@ -513,6 +533,7 @@ static void *virtual_main(void *argument)
 {
     struct virtual_rank *rank = argument;
     struct pmap__root *none = NULL;
+    struct pmap__journal *no_journal = NULL;
     struct pmap_error error;
     struct entry e;
 
@@ -520,7 +541,7 @@ static void *virtual_main(void *argument)
     e.port = rank->port;
     e.by_caller = true;
     enter(&e);
-    go(&e, &none, &error);
+    go(&e, &none, &no_journal, &error);
     return NULL;
 }
 
@@ -557,7 +578,7 @@ fail:
 }
 
 static enum pmap_status open_loopback(const struct pmap__wish *wish, int size, struct pmap__root **root,
-                                      struct pmap_error *error)
+                                      struct pmap__journal **journal, struct pmap_error *error)
 {
     struct entry e;
 
@@ -571,7 +592,7 @@ static enum pmap_status open_loopback(const struct pmap__wish *wish, int size, s
     e.closed = join_virtual;
     e.argument = all;
     enter(&e);
-    enum pmap_status status = go(&e, root, error);
+    enum pmap_status status = go(&e, root, journal, error);
     if (status != PMAP_OK)
         join_virtual(all);
     return status;
@@ -579,24 +600,26 @@ static enum pmap_status open_loopback(const struct pmap__wish *wish, int size, s
 
 /* ---- The choice ---- */
 
-enum pmap_status pmap__open(const struct pmap__wish *wish, struct pmap__root **root, struct pmap_error *error)
+enum pmap_status pmap__open(const struct pmap__wish *wish, struct pmap__root **root, struct pmap__journal **journal,
+                            struct pmap_error *error)
 {
     const char *loopback = getenv("PMAP_LOOPBACK");
     int virtual_ranks = loopback ? atoi(loopback) : 0;
     enum pmap__mpi_state state = pmap__mpi_state();
 
     *root = NULL;
+    *journal = NULL;
     if (wish->comm && (state == PMAP__MPI_ABSENT || state == PMAP__MPI_LAUNCHED))
         return pmap__error_set(error, PMAP_EINVAL, "pmap_create_on: MPI is not initialised");
     if (state == PMAP__MPI_OVER)
         return pmap__error_set(error, PMAP_EINVAL, "pmap_create: MPI is finalized already");
     if (virtual_ranks > 1 && state == PMAP__MPI_ABSENT)
-        return open_loopback(wish, virtual_ranks, root, error);
+        return open_loopback(wish, virtual_ranks, root, journal, error);
     if (state == PMAP__MPI_ABSENT)
-        return open_alone(wish, root, error);
+        return open_alone(wish, root, journal, error);
     if ((state == PMAP__MPI_FOREIGN || state == PMAP__MPI_MULTIPLE) && !pmap__mpi_my_thread())
         return pmap__error_set(error, PMAP_EINVAL,
                                "pmap_create: the program initialised MPI below MPI_THREAD_MULTIPLE: only the thread that did "
                                "may create a pool");
-    return open_mpi(wish, state, root, error);
+    return open_mpi(wish, state, root, journal, error);
 }

@@ -15,14 +15,18 @@ struct pmap__wish {
     bool signals;     /* this rank catches them while it is in the pool */
     uint64_t where;   /* a hash of the line of the program that asks */
     struct pmap__crew crew; /* what workers begin with */
+    const char *journal;    /* a path; the root's word counts. NULL: none */
+    const char *journal_version;
     size_t initarg_size;    /* of crew.initarg: the root's is for everybody; 0: each rank has its own */
     const void *comm; /* points to the program's MPI_Comm; NULL: all ranks of the launcher, if there is one */
     enum pmap_status status; /* PMAP_OK, or the caller's verdict on its own arguments, with the text in error: */
     struct pmap_error error; /* other ranks may have to be told */
 };
 
-/* On the root: PMAP_OK and *root is the new pool's, or that of a pool over the same ranks that lives already. On other ranks:
+/* On the root: PMAP_OK and *root is the new pool's, or that of a pool over the same ranks that lives already, and *journal, which is the
+ * caller's, is open, or NULL if none was wished for. On other ranks:
  * serves until the pool ends, then PMAP_OK and *root is NULL. A failure is the same on all ranks; *error says more. */
-enum pmap_status pmap__open(const struct pmap__wish *wish, struct pmap__root **root, struct pmap_error *error);
+enum pmap_status pmap__open(const struct pmap__wish *wish, struct pmap__root **root, struct pmap__journal **journal,
+                            struct pmap_error *error);
 
 #endif

@@ -46,7 +46,7 @@ static void fill(const struct pmap__pick *pick, bool with_names, char *to)
     uint64_t *number = (uint64_t *)(void *)to;
 
     for (size_t i = 0; with_names && i < pick->n; i++)
-        *number++ = index_of(pick, i);
+        *number++ = pick->base + index_of(pick, i);
     for (size_t i = 0; pick->bytes && i < pick->n; i++)
         *number++ = ((const struct pmap_bytes *)element_of(pick, i))->size;
     to += tables(pick->n, pick->bytes, with_names);

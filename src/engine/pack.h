@@ -23,6 +23,7 @@ struct pmap__pick {
     bool bytes;
     size_t begin, n;
     const size_t *names;
+    size_t base; /* what the index of the first element of the array is, where names are written */
 };
 
 /* The body of these elements. *body points into the array if it needs no packing; else *packed is malloc'ed and *body

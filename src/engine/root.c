@@ -363,6 +363,16 @@ static void drop_later(struct pmap__root *root)
     }
 }
 
+/* What cannot be written down any more is not computed any more. Under the lock. */
+static void cancel_unrecorded(struct pmap__tenant *tenant)
+{
+    if (tenant->journal == NULL || !pmap__journal_broken(tenant->journal, NULL))
+        return;
+    for (struct pmap__job *job = tenant->jobs; job; job = job->after)
+        if (job->recall)
+            atomic_store(&job->cancelled, true);
+}
+
 static bool handle_cancels(struct pmap__root *root)
 {
     struct pmap__job *list = NULL;
@@ -371,8 +381,10 @@ static bool handle_cancels(struct pmap__root *root)
         return false;
     pthread_mutex_lock(&root->lock);
     atomic_store(&root->cancels, false);
-    for (struct pmap__tenant *tenant = root->tenants; tenant; tenant = tenant->next)
+    for (struct pmap__tenant *tenant = root->tenants; tenant; tenant = tenant->next) {
+        cancel_unrecorded(tenant);
         list = find_cancelled(root, tenant, list);
+    }
     pthread_mutex_unlock(&root->lock);
     while (list) {
         struct pmap__job *job = list;
@@ -538,6 +550,7 @@ enum pmap_status pmap__tenant_unshare(struct pmap__tenant *tenant, uint64_t id, 
 /* Everything is done and the pool shall end: tell the ranks, and let go of the port once they have been told. */
 static void close_up(struct pmap__root *root)
 {
+    pmap__journals_flush(); /* of pools that their program has left without pmap_destroy */
     if (root->port && !root->said_bye) {
         struct pmap__frame frame = {.kind = PMAP__BYE, .met = &root->met};
         root->met = root->port->met;
@@ -686,6 +699,9 @@ enum pmap_status pmap__tenant_submit(struct pmap__tenant *tenant, struct pmap__j
     job->own_fold.verdict = pmap__job_verdict(job);
     job->all_threads = root->all_threads;
     job->id = atomic_fetch_add(&root->last_id, 1) + 1;
+    enum pmap_status status = pmap__recall_begin(job, tenant->journal, error);
+    if (status != PMAP_OK)
+        return status;
     job->work.finished = local_finished;
     bool mine = is_mine(root, job), local = root->team && job->work.n > 0 && (mine || job->form.aim == 0);
     bool direct = local && (root->port == NULL || job->place_in_line.single);
@@ -861,9 +877,19 @@ static void root_destroy(struct pmap__root *root)
 
 /* ---- Tenants ---- */
 
-void pmap__tenant_enter(struct pmap__tenant *tenant, struct pmap__root *root, bool signals, double walltime)
+/* The journal cannot be written to any more; by its own thread. */
+static void journal_broke(void *argument)
 {
-    *tenant = (struct pmap__tenant){.root = root, .state = PMAP__OPEN, .signals = signals};
+    struct pmap__root *root = argument;
+    ring(root, &root->cancels);
+}
+
+void pmap__tenant_enter(struct pmap__tenant *tenant, struct pmap__root *root, struct pmap__journal *journal, bool signals,
+                        double walltime)
+{
+    *tenant = (struct pmap__tenant){.root = root, .state = PMAP__OPEN, .journal = journal, .signals = signals};
+    if (journal)
+        pmap__journal_alarm(journal, journal_broke, root);
     if (walltime > 0)
         tenant->limit = pmap__limit_in((uint64_t)(walltime * 1e9));
     tenant->limited = walltime > 0 || (walltime == 0 && pmap__watch_expects_limit());
@@ -945,11 +971,25 @@ void pmap__tenant_join(struct pmap__tenant *tenant)
     pmap__wait(is_empty, tenant, PMAP__FOR_EVER);
 }
 
+/* All of its calls have ended. */
+static void close_journal(struct pmap__tenant *tenant)
+{
+    struct pmap_error error;
+
+    pthread_mutex_lock(&tenant->root->lock);
+    struct pmap__journal *journal = tenant->journal;
+    tenant->journal = NULL;
+    pthread_mutex_unlock(&tenant->root->lock);
+    if (pmap__journal_close(journal, &error) != PMAP_OK)
+        pmap__warn("%s", error.text + strlen("pmap: "));
+}
+
 void pmap__tenant_leave(struct pmap__tenant *tenant)
 {
     struct pmap__root *root = tenant->root;
     struct pmap__sharing all = {.remove = true, .tenant = tenant};
 
+    close_journal(tenant);
     if (atomic_load(&tenant->shares))
         request(root, &all);
     pthread_mutex_lock(&root->lock);

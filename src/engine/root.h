@@ -52,6 +52,7 @@ enum pmap_status pmap__root_admits(const struct pmap__root *root, struct pmap_er
 struct pmap__tenant {
     struct pmap__root *root;
     enum pmap__tenancy { PMAP__OPEN, PMAP__CLOSED, PMAP__TERMINATED } state;
+    struct pmap__journal *journal; /* the pool's; NULL: it has none. Closed when the tenant leaves; under the lock then */
     struct pmap__job *jobs; /* that are not done; these three are under the root's lock */
     bool stopped;           /* it was interrupted: they are all cancelled, but for those that tidy up */
     struct pmap__limit_at limit; /* of its own; no deadline: that of the process, if it is limited */
@@ -65,7 +66,8 @@ struct pmap__tenant {
 };
 
 /* walltime: how many seconds it has; 0: what the environment says; below 0: it does not care. */
-void pmap__tenant_enter(struct pmap__tenant *tenant, struct pmap__root *root, bool signals, double walltime);
+void pmap__tenant_enter(struct pmap__tenant *tenant, struct pmap__root *root, struct pmap__journal *journal, bool signals,
+                        double walltime);
 
 /* Take no more jobs; cancel those that there are; wait until there are none. */
 void pmap__tenant_close(struct pmap__tenant *tenant);
@@ -88,7 +90,8 @@ void pmap__tenant_release(struct pmap__tenant *tenant);
  * tenant has been joined. */
 void pmap__tenant_leave(struct pmap__tenant *tenant);
 
-/* Start a job. PMAP_OK; PMAP_ECLOSED or PMAP_EINTERRUPTED, with a text. */
+/* Start a job, with what the journal does not know of it. PMAP_OK; PMAP_ECLOSED, PMAP_EINTERRUPTED, PMAP_EJOURNAL or PMAP_ENOMEM, with a
+ * text. */
 enum pmap_status pmap__tenant_submit(struct pmap__tenant *tenant, struct pmap__job *job, struct pmap_error *error);
 
 /* Begin nothing more of it. It is not done, or the root lives still. */

@@ -303,9 +303,8 @@ static enum pmap_status find_body(struct chunk *chunk, const void **body, size_t
 
     if (chunk->fold.op == NULL)
         return pmap__pack(&pick, false, body, size, &chunk->packed);
-    struct pmap__node nodes[PMAP__FOLD_NODES];
     size_t begin = (size_t)f->begin, end = begin + (size_t)f->n;
-    *size = failed(chunk) ? 0 : pmap__fold_nodes(&chunk->fold, begin, end, nodes) * chunk->fold.op->size;
+    *size = failed(chunk) ? 0 : pmap__fold_values(&chunk->fold, begin, end) * chunk->fold.op->size;
     *body = chunk->packed = malloc(*size ? *size : 1);
     if (chunk->packed && *size)
         pmap__fold_export(&chunk->fold, begin, end, chunk->packed);
@@ -412,6 +411,7 @@ static struct chunk *prepare(struct pmap__server *server, const struct pmap__fra
     if (op && !pmap__fold_init(&chunk->fold, op, (size_t)f->leaf, (size_t)f->total, server->place))
         goto fail;
     chunk->fold.verdict = &chunk->failures;
+    chunk->fold.apart = f->wants & PMAP__APART;
     return chunk;
 fail:
     chunk->frame.n = 0; /* it has no results to free */

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/thread.h"
+#include "base/will.h"
 #include "journal/ledger.h"
 #include "journal/table.h"
 
@@ -19,7 +20,7 @@
 
 #define AGE (250 * PMAP__MS)          /* of the first result in a buffer when the writer takes it */
 #define LARGE ((size_t)4 << 20)       /* bytes of a buffer that it takes at once */
-#define HURRY PMAP__S                 /* how long pmap__journals_flush tries */
+#define HURRY (500 * PMAP__MS)        /* how long pmap__journals_flush tries */
 
 /* A call that is new, or a result: then its bytes follow, rounded up, and the pointer to them means nothing. */
 struct record {
@@ -392,6 +393,7 @@ enum pmap_status pmap__journal_open(struct pmap__journal **journal, const char *
 
     if (j == NULL)
         return pmap__error_set(error, PMAP_ENOMEM, "pmap: journal %s: no memory", path);
+    pmap__will_make(pmap__journals_flush);
     pthread_mutex_lock(&all.lock);
     enum pmap_status status = open_listed(j, &program, error);
     if (status == PMAP_OK) {

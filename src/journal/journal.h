@@ -74,7 +74,7 @@ bool pmap__journal_broken(struct pmap__journal *journal, struct pmap_error *erro
 /* Wait until everything that was added before is in the file, or can never be: PMAP_EJOURNAL and why. */
 enum pmap_status pmap__journal_flush(struct pmap__journal *journal, struct pmap_error *error);
 
-/* The process is about to end: the same for all journals that are open, but give up after a second. Any thread, also one that may
+/* The process is about to end: the same for all journals that are open, but give up after half a second. Any thread, also one that may
  * not wait for items; not a signal handler. */
 void pmap__journals_flush(void);
 

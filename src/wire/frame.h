@@ -60,7 +60,8 @@ enum {
     PMAP__WANT_STOP = 4,    /* stop at the first failure */
     PMAP__NAMED = 8,        /* the body begins with the indices of the items */
     PMAP__SINGLE = 16,      /* this is all of its job, or was run before: it need not keep behind other chunks of the job */
-    PMAP__WANTS = 31
+    PMAP__APART = 32,       /* of a reduction: the value of each leaf, not of the nodes that they make */
+    PMAP__WANTS = 63
 };
 
 struct pmap__frame {
