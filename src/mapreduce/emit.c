@@ -378,10 +378,13 @@ bool pmap__emitter_end(struct pmap_emitter *out, bool well)
     return !out->failed;
 }
 
-/* It is not needed any more, and large: stores shall have its memory. */
+/* It is not needed any more, and large: stores shall have its memory, as it is given back. */
 static void flush_front(struct pmap_emitter *out)
 {
-    pmap__front_empty(out->front);
+    for (size_t size = 1; size > 0 && !out->failed;) {
+        size = pmap__front_shrink(out->front);
+        pmap__budget_give(out->site->budget, size);
+    }
     out->counts.pairs += out->front->pairs;
     out->counts.pair_bytes += out->front->pair_bytes;
     out->counts.combined += out->front->folded;

@@ -6,8 +6,13 @@
  * not be right about what is frequent, and it never grows.
  *
  * It is larger than the core's nearest caches, for each key that it holds saves a way to the partition's table. So pairs wait in a batch
- * while their places are fetched, and what passes on does so in batches. A key is two words, zeros behind its bytes, and compared as
- * such; longer keys pass by, as the emitter sees to.
+ * while their places are fetched, and what passes on does so in batches. There are two kinds:
+ *
+ *   wide     any short pair: a key is two words, zeros behind its bytes, and compared as such (front_wide.c);
+ *   narrow   for sums of integers, where most keys have 11 bytes at most, and most sums 32 bits: half as large, so it holds twice as many
+ *            pairs. Others pass by; where they are too many it becomes a wide one (front_narrow.c).
+ *
+ * Keys of more than PMAP__SHORT_KEY bytes pass by both, as the emitter sees to.
  */
 #ifndef PMAP_MAPREDUCE_FRONT_H
 #define PMAP_MAPREDUCE_FRONT_H
@@ -22,17 +27,23 @@
 /* n places, each bytes apart: pairs that pass on, and free places among them. They are borrowed for the call. */
 typedef void pmap__front_pass_fn(void *owner, const struct pmap__short *places, size_t n, size_t each);
 
+struct pmap__front_kind;
+
 struct pmap__front {
-    char *places;       /* buckets of two: a key may be in either place of its bucket */
+    const struct pmap__front_kind *kind;
+    char *places;       /* of its kind, in buckets: a key may be in any place of its bucket */
+    size_t size;        /* bytes of places; those behind it have been given back */
     size_t buckets;
     size_t waiting;     /* in the batch */
-    char *batch;        /* PMAP__FRONT_BATCH places */
-    size_t each;        /* bytes of a place */
+    char *batch;        /* PMAP__FRONT_BATCH pairs, of the kind */
+    char *passing;      /* what has found no room: as many pairs as the batch may have, */
+    size_t passed;      /* and how many of them, while a narrow batch is filled */
+    size_t each;        /* bytes of a wide place */
     struct pmap__combine combine;
-    char *passing;      /* what has found no room: as many places as the batch has */
     pmap__front_pass_fn *pass;
     void *owner;
     uint64_t pairs, pair_bytes, folded; /* that went in, and their bytes; those that were folded into others */
+    uint64_t by;        /* of pairs, those that a narrow front has no places for */
 };
 
 /* size: bytes that its places may take, about; combine->size: at most PMAP__SHORT_VALUE. PMAP_ENOMEM. */
@@ -41,8 +52,8 @@ enum pmap_status pmap__front_create(size_t size, const struct pmap__combine *com
 void pmap__front_destroy(struct pmap__front *front); /* NULL is fine */
 size_t pmap__front_memory(const struct pmap__front *front); /* bytes of its places */
 
-void pmap__front_drain(struct pmap__front *front); /* fold the batch in */
-void pmap__front_empty(struct pmap__front *front); /* pass all on */
+/* Nothing is added any more: pass on what is in a part of it, and give the memory of that part back. How many bytes; 0: it was empty. */
+size_t pmap__front_shrink(struct pmap__front *front);
 
 /* Fold a pair in, or pass it on; soon. key_size is at most PMAP__SHORT_KEY. */
 void pmap__front_add(struct pmap__front *front, const void *key, size_t key_size, const void *value);
