@@ -2,6 +2,8 @@
  * Copyright (c) 2026 the pmap authors */
 #include "mapreduce/emit.h"
 
+#include "mapreduce/hash.h"
+
 #include <endian.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -78,10 +80,15 @@ static size_t partition_by_range(const struct pmap__site *site, const void *key,
 
 static uint64_t hash_of(const void *key, size_t key_size)
 {
-    return XXH3_64bits(key, key_size);
+    uint64_t k[2] = {0, 0};
+
+    if (key_size > PMAP__SHORT_KEY)
+        return XXH3_64bits(key, key_size);
+    if (key_size)
+        memcpy(k, key, key_size);
+    return pmap__hash_words(k, key_size);
 }
 
-/* The high bits choose the partition, the low ones the slot in its table. */
 static size_t partition_of(struct pmap_emitter *out, const void *key, size_t key_size, uint64_t hash)
 {
     const struct pmap__plan *plan = &out->site->plan;
@@ -90,7 +97,7 @@ static size_t partition_of(struct pmap_emitter *out, const void *key, size_t key
         return partition_by_range(out->site, key, key_size);
     if (plan->what->partition && !plan->plain)
         return partition_by_function(out, key, key_size);
-    return (size_t)(((hash >> 32) * plan->partitions) >> 32);
+    return pmap__hash_choose(hash, plan->partitions);
 }
 
 /* ---- Blocks ---- */
@@ -178,7 +185,7 @@ static void pass_some(struct pmap_emitter *out, const struct pmap__short *places
 
     for (size_t i = 0; i < n; i++) {
         const struct pmap__short *p = (const void *)(at + i * each);
-        hashes[i] = p->size ? hash_of(p->k, p->size - 1) : 0;
+        hashes[i] = p->size ? pmap__hash_words(p->k, p->size - 1) : 0;
     }
     for (size_t i = 0; i < n && !out->failed; i++) {
         const struct pmap__short *p = (const void *)(at + i * each);
@@ -382,7 +389,7 @@ bool pmap__emitter_end(struct pmap_emitter *out, bool well)
 static void flush_front(struct pmap_emitter *out)
 {
     for (size_t size = 1; size > 0 && !out->failed;) {
-        size = pmap__front_shrink(out->front);
+        size = pmap__front_shrink(out->front, out->share);
         pmap__budget_give(out->site->budget, size);
     }
     out->counts.pairs += out->front->pairs;
@@ -417,13 +424,14 @@ static bool make_front(struct pmap_emitter *out)
     return true;
 }
 
-static struct pmap_emitter *create(struct pmap__site *site)
+static struct pmap_emitter *create(struct pmap__site *site, int thread)
 {
     struct pmap_emitter *out = calloc(1, sizeof *out);
 
     if (out == NULL)
         return NULL;
     out->site = site;
+    out->share = ((double)thread + (double)site->rank / (double)site->plan.ranks) / (double)site->n_emitters;
     out->value_size = site->common.combine.size;
     out->blocks = calloc((size_t)site->plan.partitions, sizeof *out->blocks);
     if (site->plan.sink == PMAP__SINK_SHARED)
@@ -440,7 +448,7 @@ struct pmap_emitter *pmap__emitter_of(struct pmap__site *site, int thread)
     if ((size_t)thread >= site->n_emitters)
         return NULL;
     if (site->emitters[thread] == NULL)
-        site->emitters[thread] = create(site);
+        site->emitters[thread] = create(site, thread);
     return site->emitters[thread];
 }
 

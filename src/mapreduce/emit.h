@@ -39,6 +39,7 @@ struct pmap_emitter {
     struct pmap__counts counts;
 
     struct pmap__front *front;   /* NULL: there is none, or it has been drained */
+    double share;                /* from 0 to 1: how far through the front draining begins, so that emitters do not meet at a store */
     struct pmap__block **blocks; /* by partition; NULL: none yet */
     struct pmap__block *staged, *staged_last; /* STAGED: pairs of this split, in order, of any partition */
     struct pmap__sample *sample; /* SAMPLE */

@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #define HUGE_PAGE ((size_t)2 << 20)
+#define PARTS 8 /* that it is given back in */
 
 /* ---- Pairs ---- */
 
@@ -21,34 +22,45 @@ void pmap__front_add_waiting(struct pmap__front *front, const struct pmap_waitin
 
 void pmap__front_become(struct pmap__front *front, const struct pmap__front_kind *kind)
 {
-    front->kind->pass_all(front, front->places, front->size);
-    memset(front->places, 0, front->size);
+    front->kind->pass_all(front, front->places, front->held);
+    memset(front->places, 0, front->held);
     front->kind = kind;
-    front->buckets = front->size / kind->bucket(front);
+    front->buckets = front->held / kind->bucket(front);
 }
 
-/* From the end, in pieces that are whole huge pages but for the first and the last: only whole pages can be given back before the rest. */
-size_t pmap__front_shrink(struct pmap__front *front)
-{
-    front->kind->drain(front);
-    size_t bucket = front->kind->bucket(front), end = front->size, page = end ? (end - 1) / HUGE_PAGE * HUGE_PAGE : 0;
-    size_t begin = page - page % bucket;
+/* ---- Shrinking ---- */
 
-    front->kind->pass_all(front, front->places + begin, (end - begin) / bucket * bucket);
+/* Only whole huge pages can be given back before the rest. */
+static void give_back(char *begin, char *end)
+{
+    begin += (HUGE_PAGE - (uintptr_t)begin % HUGE_PAGE) % HUGE_PAGE;
 #ifdef MADV_DONTNEED
-    if (page > 0)
-        madvise(front->places + page, end - page, MADV_DONTNEED);
+    if (begin < end && (size_t)(end - begin) >= HUGE_PAGE)
+        madvise(begin, (size_t)(end - begin) / HUGE_PAGE * HUGE_PAGE, MADV_DONTNEED);
 #endif
-    front->size = begin;
-    front->buckets = begin / bucket;
-    return end - begin;
+}
+
+size_t pmap__front_shrink(struct pmap__front *front, double share)
+{
+    size_t part = ((size_t)(share * PARTS) + front->given) % PARTS, bucket = front->kind->bucket(front);
+
+    if (front->given == 0)
+        front->kind->drain(front);
+    if (front->given++ == PARTS)
+        return 0;
+    char *begin = front->places + front->buckets * part / PARTS * bucket;
+    char *end = front->places + front->buckets * (part + 1) / PARTS * bucket;
+    front->kind->pass_all(front, begin, (size_t)(end - begin));
+    give_back(begin, end);
+    front->held -= (size_t)(end - begin);
+    return (size_t)(end - begin);
 }
 
 /* ---- Life ---- */
 
 size_t pmap__front_memory(const struct pmap__front *front)
 {
-    return front->size;
+    return front->held;
 }
 
 static const struct pmap__front_kind *first_kind(const struct pmap__combine *combine)
@@ -70,9 +82,9 @@ enum pmap_status pmap__front_create(size_t size, const struct pmap__combine *com
     front->each = sizeof(struct pmap__short) - 8 + pmap__padded(combine->size);
     front->kind = first_kind(combine);
     front->buckets = size > front->kind->bucket(front) ? size / front->kind->bucket(front) : 1;
-    front->size = front->buckets * front->kind->bucket(front);
-    size_t aligned = front->size >= HUGE_PAGE ? HUGE_PAGE : 64;
-    front->places = aligned_alloc(aligned, (front->size + aligned - 1) & ~(aligned - 1));
+    front->held = front->buckets * front->kind->bucket(front);
+    size_t aligned = front->held >= HUGE_PAGE ? HUGE_PAGE : 64;
+    front->places = aligned_alloc(aligned, (front->held + aligned - 1) & ~(aligned - 1));
     front->batch = malloc(PMAP__FRONT_BATCH * front->each);
     front->passing = malloc(PMAP__FRONT_BATCH * front->each);
     if (front->places == NULL || front->batch == NULL || front->passing == NULL) {
@@ -81,9 +93,9 @@ enum pmap_status pmap__front_create(size_t size, const struct pmap__combine *com
     }
 #ifdef MADV_HUGEPAGE
     if (aligned == HUGE_PAGE) /* places are met at random: each would miss the page tables' cache, too */
-        madvise(front->places, front->size, MADV_HUGEPAGE);
+        madvise(front->places, front->held, MADV_HUGEPAGE);
 #endif
-    memset(front->places, 0, front->size);
+    memset(front->places, 0, front->held);
     *made = front;
     return PMAP_OK;
 }

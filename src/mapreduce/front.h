@@ -32,8 +32,9 @@ struct pmap__front_kind;
 struct pmap__front {
     const struct pmap__front_kind *kind;
     char *places;       /* of its kind, in buckets: a key may be in any place of its bucket */
-    size_t size;        /* bytes of places; those behind it have been given back */
     size_t buckets;
+    size_t held;        /* bytes of places that have not been given back, */
+    unsigned given;     /* for so many parts have */
     size_t waiting;     /* in the batch */
     char *batch;        /* PMAP__FRONT_BATCH pairs, of the kind */
     char *passing;      /* what has found no room: as many pairs as the batch may have, */
@@ -52,8 +53,9 @@ enum pmap_status pmap__front_create(size_t size, const struct pmap__combine *com
 void pmap__front_destroy(struct pmap__front *front); /* NULL is fine */
 size_t pmap__front_memory(const struct pmap__front *front); /* bytes of its places */
 
-/* Nothing is added any more: pass on what is in a part of it, and give the memory of that part back. How many bytes; 0: it was empty. */
-size_t pmap__front_shrink(struct pmap__front *front);
+/* Nothing is added any more: pass on what is in a part of it, and give the memory of that part back. How many bytes; 0: all have been.
+ * Parts come in the order of their keys' hashes, from share (below 1) of all on, and round. */
+size_t pmap__front_shrink(struct pmap__front *front, double share);
 
 /* Fold a pair in, or pass it on; soon. key_size is at most PMAP__SHORT_KEY. */
 void pmap__front_add(struct pmap__front *front, const void *key, size_t key_size, const void *value);

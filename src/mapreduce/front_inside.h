@@ -6,6 +6,7 @@
 #define PMAP_MAPREDUCE_FRONT_INSIDE_H
 
 #include "mapreduce/front.h"
+#include "mapreduce/hash.h"
 
 struct pmap__front_kind {
     size_t (*bucket)(const struct pmap__front *front); /* its bytes */
@@ -18,14 +19,6 @@ extern const struct pmap__front_kind pmap__front_wide, pmap__front_narrow;
 
 /* Pass on all that is in it, and go on with places of another kind. */
 void pmap__front_become(struct pmap__front *front, const struct pmap__front_kind *kind);
-
-/* Which of n buckets is that of two words: any two functions of them will do that are one in all fronts of a kind. */
-static inline size_t pmap__front_bucket(uint64_t a, uint64_t b, size_t n)
-{
-    uint64_t h = a * UINT64_C(0x9e3779b97f4a7c15) ^ b * UINT64_C(0xc2b2ae3d27d4eb4f);
-    h = (h ^ h >> 29) * UINT64_C(0xd6e8feb86659fd93);
-    return (size_t)(((h >> 32) * n) >> 32);
-}
 
 /* A key as two words, zeros behind its bytes. */
 static inline void pmap__front_load_any(const void *key, size_t size, uint64_t k[2])

@@ -140,7 +140,7 @@ static inline bool wait_in(struct waiting *w, const struct pmap__front *front, c
     if (key_size > KEY || value != (int32_t)value)
         return false;
     w->place = (struct place){k[0], (uint32_t)k[1] | (uint32_t)(key_size + 1) << 24, (int32_t)value};
-    w->bucket = (struct place *)(void *)front->places + WAYS * pmap__front_bucket(k[0], w->place.rest, front->buckets);
+    w->bucket = (struct place *)(void *)front->places + WAYS * pmap__hash_choose(pmap__hash_words(k, key_size), front->buckets);
     __builtin_prefetch(w->bucket, 1);
     return true;
 }

@@ -80,7 +80,7 @@ static void add(struct pmap__front *front, const void *key, size_t key_size, con
 
     pmap__front_load_any(key, key_size, p->k);
     p->size = (uint32_t)key_size + 1;
-    p->age = (uint32_t)pmap__front_bucket(p->k[0], p->k[1], front->buckets);
+    p->age = (uint32_t)pmap__hash_choose(pmap__hash_words(p->k, p->size - 1), front->buckets);
     memcpy(&p->value, value, front->combine.size);
     __builtin_prefetch(front->places + (size_t)p->age * 2 * front->each, 1);
     if (++front->waiting == PMAP__FRONT_BATCH)
@@ -94,7 +94,7 @@ static void add_waiting(struct pmap__front *front, const struct pmap_waiting wai
         place *p = (place *)(void *)front->batch + i; /* values have 8 bytes */
         pmap__front_load_wide(waiting[i].key, waiting[i].key_size, p->k);
         p->size = (uint32_t)waiting[i].key_size + 1;
-        p->age = (uint32_t)pmap__front_bucket(p->k[0], p->k[1], front->buckets);
+        p->age = (uint32_t)pmap__hash_choose(pmap__hash_words(p->k, p->size - 1), front->buckets);
         p->value = (uint64_t)waiting[i].value;
         __builtin_prefetch(front->places + (size_t)p->age * 2 * sizeof *p, 1);
     }
