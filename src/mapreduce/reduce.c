@@ -321,6 +321,12 @@ static size_t fan_in(const struct pmap__site *site)
     return n < FAN_IN_MIN ? FAN_IN_MIN : n;
 }
 
+/* What the site before has combined, and no reduce function has emitted, comes once. (The plan has the same functions, but is plain.) */
+static bool keys_come_once(const struct pmap__plan *plan)
+{
+    return plan->before && plan->plain && plan->what->combine && plan->what->reduce == NULL;
+}
+
 /* simple: each key has one record, and there is no reduce function. */
 static void reduce_source(struct pmap__site *site, struct pmap__source *source, bool simple, struct sink *sink)
 {
@@ -378,7 +384,8 @@ void pmap__reduce_partition(struct pmap__site *site, const struct pmap__step *st
     if (status != PMAP_OK) {
         pmap__site_fail_item(status, &sink.error);
     } else if (open_store(site, sink.partition, again, onward, &source, &sink.error)) {
-        reduce_source(site, source, onward && site->stores[sink.partition].n_runs == 0, &sink);
+        bool simple = keys_come_once(&site->plan) || (onward && site->stores[sink.partition].n_runs == 0);
+        reduce_source(site, source, simple, &sink);
         source->close(source);
     }
     pmap__item_about(NULL);
