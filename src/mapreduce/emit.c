@@ -47,35 +47,53 @@ static size_t partition_by_function(struct pmap_emitter *out, const void *key, s
     return 0;
 }
 
+/* Its first eight bytes as a number that compares as they do, zeros behind its end; of shorter ones by loads that overlap. */
 static uint64_t prefix_of(const void *key, size_t key_size)
 {
-    uint64_t prefix = 0;
+    const unsigned char *bytes = key;
+    uint64_t eight;
+    uint32_t first, last;
 
     if (key_size >= 8) {
-        memcpy(&prefix, key, 8);
-        return be64toh(prefix);
+        memcpy(&eight, bytes, sizeof eight);
+        return be64toh(eight);
     }
-    for (size_t i = 0; i < key_size; i++)
-        prefix |= (uint64_t)((const unsigned char *)key)[i] << (56 - 8 * i);
-    return prefix;
+    if (key_size >= 4) {
+        memcpy(&first, bytes, sizeof first);
+        memcpy(&last, bytes + key_size - 4, sizeof last);
+        return (uint64_t)be32toh(first) << 32 | (uint64_t)be32toh(last) << (64 - 8 * key_size);
+    }
+    if (key_size == 0)
+        return 0;
+    return (uint64_t)bytes[0] << 56 | (uint64_t)bytes[key_size / 2] << (56 - 8 * (key_size / 2)) |
+           (uint64_t)bytes[key_size - 1] << (64 - 8 * key_size);
+}
+
+/* How many of n numbers, which ascend, are below x: without branches, for which way they go could not be foreseen. */
+static size_t count_below(const uint64_t *numbers, size_t n, uint64_t x)
+{
+    const uint64_t *at = numbers;
+
+    if (n == 0)
+        return 0;
+    for (size_t half; n > 1; n -= half) {
+        half = n / 2;
+        at += half & (0 - (size_t)(at[half - 1] < x)); /* all bits, or none: gcc makes a branch of ?: */
+    }
+    return (size_t)(at - numbers) + (*at < x);
 }
 
 /* How many borders are not above the key. */
 static size_t partition_by_range(const struct pmap__site *site, const void *key, size_t key_size)
 {
-    size_t low = 0, high = (size_t)site->plan.partitions - 1;
+    size_t n = (size_t)site->plan.partitions - 1;
     uint64_t prefix = prefix_of(key, key_size);
+    size_t p = count_below(site->border_prefixes, n, prefix);
 
-    while (low < high) {
-        size_t mid = low + (high - low) / 2;
-        uint64_t border = site->border_prefixes[mid];
-        if (border < prefix ||
-            (border == prefix && pmap__key_compare(site->borders[mid], site->border_sizes[mid], key, key_size) <= 0))
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return low;
+    while (p < n && site->border_prefixes[p] == prefix &&
+           pmap__key_compare(site->borders[p], site->border_sizes[p], key, key_size) <= 0)
+        p++;
+    return p;
 }
 
 static uint64_t hash_of(const void *key, size_t key_size)

@@ -33,6 +33,17 @@ struct merge {
 
 /* ---- Matches ---- */
 
+/* Records whose keys have the same first eight bytes, or zeros for them: where one of them ends there the shorter comes first. */
+static int compare_behind(const void *a, const void *b)
+{
+    size_t x = pmap__record_key_size(a), y = pmap__record_key_size(b);
+    int order = (x > y) - (x < y);
+
+    if (x > 8 && y > 8)
+        order = pmap__key_compare((const char *)pmap__record_key(a) + 8, x - 8, (const char *)pmap__record_key(b) + 8, y - 8);
+    return order ? order : (pmap__record_tag(a) > pmap__record_tag(b)) - (pmap__record_tag(a) < pmap__record_tag(b));
+}
+
 static bool before(const struct merge *m, size_t a, size_t b)
 {
     const struct leaf *p = &m->leaves[a], *q = &m->leaves[b];
@@ -41,7 +52,7 @@ static bool before(const struct merge *m, size_t a, size_t b)
         return p->prefix < q->prefix;
     if (p->record == NULL || q->record == NULL)
         return p->record != NULL;
-    int order = pmap__record_compare(p->record, q->record);
+    int order = compare_behind(p->record, q->record);
     return order ? order < 0 : a < b;
 }
 

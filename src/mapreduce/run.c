@@ -5,7 +5,10 @@
  * it goes there from the caller's memory in pieces of the size of a block, and a reader that finds a record longer than the block it
  * begins in knows that the rest is in the blocks that follow.
  *
- * Compression is zstd at level -1: of sorted words with counts there remain 28 to 43 %, at 420 to 520 MB/s; level 1 takes a fifth more
+ * Most blocks of combined pairs are made short as terse.h has it; what does not get half as long that way is compressed by zstd. Which of
+ * both it was the first byte says.
+ *
+ * That is zstd at level -1: of sorted words with counts there remain 28 to 43 %, at 420 to 520 MB/s; level 1 takes a fifth more
  * time for 2 to 15 % less, level -5 a quarter less time for 16 to 50 % more. A block that does not lose a fifth is stored as it is, for
  * then the disk is faster: random bytes in records of 100 would lose a seventh, at 620 MB/s. Of data that has been like that for a while
  * only one block in RETRY is tried.
@@ -15,6 +18,7 @@
 #include "mapreduce/run.h"
 
 #include "base/error.h"
+#include "mapreduce/terse.h"
 
 #include <stdlib.h>
 #include <zstd.h>
@@ -29,7 +33,7 @@ struct pmap__sorted_writer {
     struct pmap__scratch *scratch;
     struct pmap__sorted sorted;
     size_t room;      /* blocks that sorted.blocks has room for */
-    ZSTD_CCtx *zstd;
+    ZSTD_CCtx *zstd;  /* NULL: not needed so far */
     unsigned hard;    /* blocks in a row that did not get shorter, or were not tried */
     size_t size, used; /* of block */
     char *block, *packed;
@@ -47,12 +51,17 @@ static size_t packed_max(size_t size)
     return size - size / 5;
 }
 
+static size_t packed_room(size_t size)
+{
+    return packed_max(size) > pmap__terse_room(size) ? packed_max(size) : pmap__terse_room(size);
+}
+
 /* zstd counts in blocks of its own, of up to 128 KiB, and has up to 3.4 bytes for each byte of such a block, and the rest is tables. */
 size_t pmap__sorted_writer_memory(size_t block)
 {
     size_t size = block_size(block), inner = size < 131072 ? size : 131072;
 
-    return sizeof(struct pmap__sorted_writer) + size + packed_max(size) + 4 * inner + 65536;
+    return sizeof(struct pmap__sorted_writer) + size + PMAP__TERSE_SLACK + packed_room(size) + 4 * inner + 65536;
 }
 
 /* ---- Writing ---- */
@@ -64,14 +73,12 @@ enum pmap_status pmap__sorted_begin(struct pmap__scratch *scratch, size_t block,
         return PMAP_ENOMEM;
     w->scratch = scratch;
     w->size = block_size(block);
-    w->block = malloc(w->size);
-    w->packed = malloc(packed_max(w->size));
-    w->zstd = ZSTD_createCCtx();
-    if (w->block == NULL || w->packed == NULL || w->zstd == NULL) {
+    w->block = malloc(w->size + PMAP__TERSE_SLACK);
+    w->packed = malloc(packed_room(w->size));
+    if (w->block == NULL || w->packed == NULL) {
         pmap__sorted_abandon(w);
         return PMAP_ENOMEM;
     }
-    ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_compressionLevel, LEVEL);
     *writer = w;
     return PMAP_OK;
 }
@@ -89,15 +96,25 @@ static bool have_room(struct pmap__sorted_writer *w)
     return true;
 }
 
-/* Compress into packed; the size, or 0: store it as it is, also if zstd has no memory. */
-static size_t pack(struct pmap__sorted_writer *w, const void *bytes, size_t size)
+static size_t compress(struct pmap__sorted_writer *w, const void *bytes, size_t size)
 {
-    if (w->hard >= HARD && w->hard % RETRY) {
+    if (w->zstd == NULL && (w->zstd = ZSTD_createCCtx()) != NULL)
+        ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_compressionLevel, LEVEL);
+    size_t packed = w->zstd ? ZSTD_compress2(w->zstd, w->packed, packed_max(size), bytes, size) : 0;
+    return ZSTD_isError(packed) ? 0 : packed;
+}
+
+/* Make it short, in packed; the size, or 0: store it as it is, also if zstd has no memory. */
+static size_t pack(struct pmap__sorted_writer *w, const void *bytes, size_t size, bool whole)
+{
+    size_t packed = whole ? pmap__terse_write(bytes, size, w->packed) : 0;
+
+    if (packed == 0 && w->hard >= HARD && w->hard % RETRY) {
         w->hard++;
         return 0;
     }
-    size_t packed = ZSTD_compress2(w->zstd, w->packed, packed_max(size), bytes, size);
-    if (ZSTD_isError(packed)) {
+    packed = packed ? packed : compress(w, bytes, size);
+    if (packed == 0) {
         w->hard++;
         return 0;
     }
@@ -105,14 +122,14 @@ static size_t pack(struct pmap__sorted_writer *w, const void *bytes, size_t size
     return packed;
 }
 
-/* Append a block. */
-static enum pmap_status store(struct pmap__sorted_writer *w, const void *bytes, size_t size, struct pmap_error *error)
+/* Append a block; whole: that is not a piece of a record. */
+static enum pmap_status store(struct pmap__sorted_writer *w, const void *bytes, size_t size, bool whole, struct pmap_error *error)
 {
     struct pmap__run_block block = {.size = size};
 
     if (!have_room(w))
         return pmap__error_set(error, PMAP_ENOMEM, "pmap: no memory for the list of %zu blocks in scratch", w->sorted.n);
-    size_t packed = pack(w, bytes, size);
+    size_t packed = pack(w, bytes, size, whole);
     block.stored = packed ? packed : size;
     enum pmap_status status = pmap__scratch_write(w->scratch, packed ? w->packed : bytes, block.stored, &block.at, error);
     if (status == PMAP_OK) {
@@ -124,7 +141,7 @@ static enum pmap_status store(struct pmap__sorted_writer *w, const void *bytes, 
 
 static enum pmap_status flush(struct pmap__sorted_writer *w, struct pmap_error *error)
 {
-    enum pmap_status status = w->used ? store(w, w->block, w->used, error) : PMAP_OK;
+    enum pmap_status status = w->used ? store(w, w->block, w->used, true, error) : PMAP_OK;
     w->used = 0;
     return status;
 }
@@ -134,7 +151,7 @@ static enum pmap_status store_long(struct pmap__sorted_writer *w, const char *re
     enum pmap_status status = PMAP_OK;
 
     for (size_t at = 0; status == PMAP_OK && at < size; at += w->size)
-        status = store(w, record + at, size - at < w->size ? size - at : w->size, error);
+        status = store(w, record + at, size - at < w->size ? size - at : w->size, false, error);
     return status;
 }
 
@@ -215,22 +232,30 @@ struct reader {
 
 size_t pmap__sorted_reader_memory(size_t block)
 {
-    return sizeof(struct reader) + block_size(block);
+    return sizeof(struct reader) + block_size(block) + PMAP__TERSE_SLACK;
 }
 
 /* zstd 1.5 takes 94 to 162 KB, as it is compiled. */
 size_t pmap__sorted_unpack_memory(size_t block)
 {
-    return packed_max(block_size(block)) + 163840;
+    return packed_max(block_size(block)) + PMAP__TERSE_SLACK + 163840;
+}
+
+/* The size that it has then, or what zstd says. */
+static size_t unpack_from(const void *packed, const struct pmap__run_block *block, void *to)
+{
+    if (*(const unsigned char *)packed == PMAP__TERSE_MARK)
+        return pmap__terse_read(packed, block->stored, to, block->size) ? block->size : 0;
+    return ZSTD_decompress(to, block->size, packed, block->stored);
 }
 
 static enum pmap_status unpack(struct reader *r, const struct pmap__run_block *block, void *to, struct pmap_error *error)
 {
-    void *packed = malloc(block->stored);
+    void *packed = malloc(block->stored + PMAP__TERSE_SLACK);
     if (packed == NULL)
         return pmap__error_set(error, PMAP_ENOMEM, "pmap: no memory for a block of %zu bytes in scratch", block->stored);
     enum pmap_status status = pmap__scratch_read(r->scratch, packed, block->stored, block->at, error);
-    size_t size = status == PMAP_OK ? ZSTD_decompress(to, block->size, packed, block->stored) : block->size;
+    size_t size = status == PMAP_OK ? unpack_from(packed, block, to) : block->size;
     free(packed);
     if (ZSTD_getErrorCode(size) == ZSTD_error_memory_allocation)
         return pmap__error_set(error, PMAP_ENOMEM, "pmap: no memory to uncompress a block of %zu bytes", block->size);
@@ -321,7 +346,7 @@ enum pmap_status pmap__sorted_open(struct pmap__scratch *scratch, const struct p
 
     for (size_t i = 0; i < sorted->n; i++)
         largest = sorted->blocks[i].size > largest ? sorted->blocks[i].size : largest;
-    struct reader *r = malloc(sizeof *r + largest);
+    struct reader *r = malloc(sizeof *r + largest + PMAP__TERSE_SLACK);
     if (r == NULL)
         return PMAP_ENOMEM;
     *r = (struct reader){.source = {reader_next, reader_close}, .scratch = scratch, .sorted = sorted, .consume = consume};

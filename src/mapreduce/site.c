@@ -12,23 +12,24 @@
 
 /* Bytes of all fronts of a rank, and of one. A front pays as long as a look into it costs less than a way to a table, even far beyond
  * the cache that a core has to itself; but all threads have one, and keys that are in all of them are there several times. */
-#define FRONTS ((uint64_t)32 << 20)
-#define FRONT_MAX ((size_t)16 << 20)
+#define FRONTS ((uint64_t)40 << 20)
+#define FRONT_MAX ((size_t)20 << 20)
 
 static size_t between(uint64_t size, size_t least, size_t most)
 {
     return size < least ? least : size > most ? most : (size_t)size;
 }
 
-/* How the budget is shared out. An eighth is for the blocks of emitters, up to a quarter for their fronts, an eighth for letters; what
- * is left is for stores. No block is so large that its tail would not stay in cache, nor so small that its header shows. */
+/* How the budget is shared out. An eighth is for the blocks of emitters, an eighth for letters; where values are combined a half is for
+ * fronts, for what memory there is does most there, and a sixteenth for blocks; what is left is for stores. No block is so large that its
+ * tail would not stay in cache, nor so small that its header shows. */
 static void decide_sizes(struct pmap__site *site, uint64_t limit)
 {
     uint64_t threads = site->n_emitters, partitions = site->plan.partitions;
-    size_t largest = site->common.combine.size ? (size_t)16 << 10 : (size_t)64 << 10;
+    bool combined = site->common.combine.size > 0;
 
-    site->block = between(limit / 8 / threads / partitions, 1 << 10, largest);
-    site->front = between((limit / 4 < FRONTS ? limit / 4 : FRONTS) / threads, 16 << 10, FRONT_MAX);
+    site->block = between(limit / (combined ? 16 : 8) / threads / partitions, 1 << 10, (size_t)(combined ? 16 : 64) << 10);
+    site->front = between((limit / 2 < FRONTS ? limit / 2 : FRONTS) / threads, 16 << 10, FRONT_MAX);
     if (site->common.combine.size == 0 || site->common.combine.size > PMAP__SHORT_VALUE)
         site->front = 0; /* there is none, or entries would be too few */
     site->common.run_block = between(limit / 512, 4 << 10, (size_t)128 << 10);

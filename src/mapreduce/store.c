@@ -52,7 +52,9 @@ static void empty(struct pmap__store *store)
 void pmap__store_fini(struct pmap__store *store)
 {
     empty(store);
-    for (size_t i = 0; i < store->n_runs; i++)
+    for (size_t i = 0; i < store->n_consumed; i++)
+        free(store->runs[i].blocks);
+    for (size_t i = store->n_consumed; i < store->n_runs; i++)
         pmap__sorted_free(store->common->scratch, &store->runs[i]);
     free(store->runs);
     pthread_mutex_destroy(&store->lock);
@@ -321,6 +323,7 @@ static enum pmap_status open_all(struct pmap__store *store, bool keep, struct pm
     for (size_t i = 0; i < store->n_runs && status == PMAP_OK; i++) {
         status = pmap__sorted_open(store->common->scratch, &store->runs[i], !keep, &sources[*n]);
         *n += status == PMAP_OK;
+        store->n_consumed += status == PMAP_OK && !keep;
     }
     if (status == PMAP_OK)
         status = open_memory(store, keep, false, &sources[*n]);

@@ -28,6 +28,7 @@ struct pmap__store {
     size_t records, held;       /* of the list: how many, and bytes */
     struct pmap__sorted *runs;
     size_t n_runs, runs_room;
+    size_t n_consumed;          /* of the runs, the first ones: whoever reads them gives their scratch back, and lists are what is left */
     atomic_size_t weight;       /* bytes in memory, as of the last addition: for finding the largest without a lock */
     uint64_t bytes;             /* of all records that were added */
     bool reading;               /* somebody reads it: it must stay as it is */
