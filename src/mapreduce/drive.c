@@ -91,6 +91,8 @@ static enum pmap_status flush(struct pmap__drive *d)
     if (status == PMAP_OK)
         status = pmap__drive_all_ranks(d, PMAP__STEP_FLUSH, NULL, 0, answers);
     for (size_t i = 0; i < d->plan.n_owners; i++) {
+        if (status == PMAP_OK && answers[i].size && answers[i].size != (size_t)d->plan.partitions * sizeof *d->out_bytes)
+            status = pmap__error_set(d->error, PMAP_EMISMATCH, "pmap_mapreduce: received an answer to a step with a bad size");
         if (status == PMAP_OK)
             add_out_bytes(d, &answers[i]);
         free(answers[i].data);

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "engine/job.h"
 #include "engine/wait.h"
+#include "mapreduce/sound.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -106,6 +107,18 @@ enum pmap_status pmap__flights_send(struct pmap__flights *flights, const struct 
     return PMAP_OK;
 }
 
+/* Is the answer one to this step? */
+static enum pmap_status look_at(const struct flight *flight, struct pmap_error *error)
+{
+    struct pmap__step step;
+
+    memcpy(&step, flight->item.data, sizeof step);
+    const char *bad = pmap__answer_bad_field(&step, flight->item.size - sizeof step, flight->answer);
+    if (bad == NULL)
+        return PMAP_OK;
+    return pmap__error_set(error, PMAP_EMISMATCH, "pmap_mapreduce: received an answer to a step with a bad %s", bad);
+}
+
 enum pmap_status pmap__flights_take(struct pmap__flights *flights, struct pmap_bytes *answer, struct pmap_error *error)
 {
     struct flight *flight = flights->ring[flights->first];
@@ -115,6 +128,8 @@ enum pmap_status pmap__flights_take(struct pmap__flights *flights, struct pmap_b
     flights->n--;
     enum pmap_status status = pmap__job_outcome(&flight->job, error);
     pmap__job_fini(&flight->job);
+    if (status == PMAP_OK)
+        status = look_at(flight, error);
     *answer = flight->answer;
     flight->answer.data = NULL;
     flight_free(flight);

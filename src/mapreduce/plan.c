@@ -146,6 +146,8 @@ enum pmap_status pmap__plan_decode(const void *bytes, size_t size, struct pmap__
     struct pass pass = {.what = READ, .at = (char *)(uintptr_t)bytes, .end = (const char *)bytes + size};
 
     walk(&pass, &p);
+    if (pass.status == PMAP_OK && pass.at != pass.end)
+        pass.status = PMAP_EMISMATCH;
     const struct pmap_task *task = pass.status == PMAP_OK ? pmap__task_find(p.task) : NULL;
     if (pass.status == PMAP_OK && (task == NULL || task->run != pmap_mapreduce_run))
         pass.status = PMAP_EMISMATCH;

@@ -52,7 +52,8 @@ struct pmap__plan {
 
 /* A plan as bytes, malloc'ed; PMAP_ENOMEM. */
 enum pmap_status pmap__plan_encode(const struct pmap__plan *plan, void **bytes, size_t *size);
-/* And back; what is found in this process. PMAP_ENOMEM; PMAP_EMISMATCH: it makes no sense, or this rank has no such map-reduce. */
+/* And back; what is found in this process. PMAP_ENOMEM; PMAP_EMISMATCH: these are not the bytes of a plan, or this rank has no such
+ * map-reduce. Whether its numbers make sense here says sound.h. */
 enum pmap_status pmap__plan_decode(const void *bytes, size_t size, struct pmap__plan *plan);
 void pmap__plan_free(struct pmap__plan *plan); /* what it has */
 

@@ -11,6 +11,7 @@
 #include "mapreduce/site.h"
 
 #include "base/error.h"
+#include "mapreduce/sound.h"
 
 #include <sched.h>
 #include <stdlib.h>
@@ -161,6 +162,10 @@ bool pmap__shuffle_settle(struct pmap__site *site, bool whatever)
 
 static void acknowledged(struct pmap__site *site, int rank, size_t size)
 {
+    if (size > atomic_load(&site->under_way[rank])) { /* that much was never sent: nobody could count any more */
+        site->post->port->ops->abort(site->post->port, "pmap: received a letter with a bad size acknowledged");
+        return;
+    }
     pthread_mutex_lock(&site->lock);
     atomic_fetch_sub(&site->under_way[rank], size);
     pthread_cond_broadcast(&site->changed);
@@ -171,10 +176,13 @@ static void acknowledged(struct pmap__site *site, int rank, size_t size)
 /* The records of a letter as a block for the store. */
 static void put_into_store(struct pmap__site *site, const struct pmap__letter *letter)
 {
-    struct pmap__block *block = letter->body ? pmap__block_create(site->budget, letter->size) : NULL;
+    const char *bad = pmap__block_bad_field(site, letter);
+    struct pmap__block *block = letter->body && bad == NULL ? pmap__block_create(site->budget, letter->size) : NULL;
     struct pmap_error error = {0};
     enum pmap_status status = PMAP_ENOMEM;
 
+    if (bad)
+        status = pmap__error_set(&error, PMAP_EMISMATCH, "pmap: received a letter from rank %d with a bad %s", letter->rank, bad);
     if (block) {
         memcpy(block->bytes, letter->body, letter->size);
         block->used = letter->size;
@@ -196,7 +204,7 @@ void pmap__shuffle_arrived(struct pmap__resident *resident, struct pmap__letter 
     if (letter->words[0] == ACK) {
         acknowledged(site, rank, (size_t)letter->words[1]);
     } else {
-        if (!atomic_load(&site->failed) && letter->words[0] < site->plan.partitions)
+        if (!atomic_load(&site->failed))
             put_into_store(site, letter);
         if (!post_letter(site, rank, ACK, size, NULL)) /* the other rank would wait for ever */
             site->post->port->ops->abort(site->post->port, "pmap: no memory to acknowledge a letter");

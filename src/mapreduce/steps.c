@@ -5,7 +5,9 @@
 #include "base/error.h"
 #include "mapreduce/map.h"
 #include "mapreduce/reduce.h"
+#include "mapreduce/sound.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 /* One item on its way through: what came, where, and the answer. */
@@ -21,6 +23,15 @@ struct doing {
 static void fail(enum pmap_status status, const struct pmap_error *error)
 {
     pmap__site_fail_item(status, error);
+}
+
+/* With a text that names the field. */
+static void refuse(const char *what, const char *field)
+{
+    struct pmap_error error = {.status = PMAP_EMISMATCH};
+
+    snprintf(error.text, sizeof error.text, "received %s with a bad %s", what, field);
+    fail(PMAP_EMISMATCH, &error);
 }
 
 /* A copy as the answer. */
@@ -43,13 +54,15 @@ static void begin(struct doing *d)
     struct pmap_error error = {.text = "the plan of the call makes no sense here"};
     enum pmap_status status = pmap__plan_decode(d->payload.data, d->payload.size, &plan);
 
-    if (status == PMAP_OK && (d->place->post == NULL || plan.ranks <= (uint64_t)d->place->rank))
-        status = PMAP_EMISMATCH;
-    if (status == PMAP_OK)
+    const struct pmap__port *port = d->place->post ? d->place->post->port : NULL;
+    const char *bad = status == PMAP_OK ? pmap__plan_bad_field(&plan, d->place->rank, port ? port->size : 1) : NULL;
+    if (bad)
+        refuse("the plan of a map-reduce", bad);
+    else if (status == PMAP_OK)
         status = pmap__site_create(&plan, d->place, (struct pmap__site *)pmap__post_find(d->place->post, plan.before), &site);
-    if (status == PMAP_OK)
+    if (status == PMAP_OK && bad == NULL)
         pmap__post_enter(d->place->post, &site->resident);
-    else
+    else if (bad == NULL)
         fail(status, status == PMAP_ENOMEM ? NULL : &error);
     pmap__plan_free(&plan); /* if no site has taken it */
 }
@@ -284,13 +297,18 @@ static const struct {
 static void run_one(struct doing *d)
 {
     static const struct pmap_error strange = {.text = "a step of a map-reduce came that makes no sense here"};
+    const char *bad = NULL;
 
     if (d->step.kind == PMAP__STEP_BEGIN) {
         begin(d);
         return;
     }
     d->site = (struct pmap__site *)pmap__post_find(d->place->post, d->step.number); /* its first member */
-    if (d->site && d->step.kind == PMAP__STEP_MAP)
+    if (d->site)
+        bad = pmap__step_bad_field(&d->step, d->payload, d->site);
+    if (bad)
+        refuse("a step of a map-reduce", bad);
+    else if (d->site && d->step.kind == PMAP__STEP_MAP)
         pmap__map_split(d->site, d->thread, &d->step, d->payload);
     else if (d->site && d->step.kind == PMAP__STEP_REDUCE)
         pmap__reduce_partition(d->site, &d->step, d->payload.data, d->site->plan.staged);
