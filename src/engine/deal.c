@@ -237,7 +237,7 @@ static void send_run(struct pmap__root *root, struct pmap__job *job, int rank, s
                                 .job = job->id,
                                 .seed = job->form.seed,
                                 .priority = job->form.priority,
-                                .wants = wants(job)};
+                                .wants = ticket->wants = wants(job)};
     if (job->fold) {
         frame.op = job->fold->op->id;
         frame.leaf = job->fold->leaf;
@@ -480,13 +480,25 @@ static bool has_item(const struct pmap__ticket *ticket, size_t item)
 
     if (job->fold)
         item /= job->fold->leaf;
-    return job->order ? item < job->form.n : item >= ticket->first && item - ticket->first < ticket->n;
+    if (job->order && job->fold == NULL)
+        return item >= job->base && item - job->base < job->form.n;
+    return item >= ticket->first && item - ticket->first < ticket->n;
+}
+
+/* There are records if there are failures and the job wants to know; of a reduction all leaves have one then. */
+static bool has_right_records(const struct pmap__ticket *ticket, const struct pmap__frame *frame)
+{
+    bool bad = frame->failed || frame->skipped, wanted = ticket->wants & PMAP__WANT_RECORDS;
+
+    if (frame->records != ticket->records_n || (frame->records > 0) != (bad && wanted))
+        return false;
+    return frame->records == 0 || ticket->job->fold == NULL || frame->records == frame->n;
 }
 
 static const char *bad_field_of_result(const struct pmap__ticket *ticket, const struct pmap__frame *frame, size_t size)
 {
     const struct pmap__job *job = ticket->job;
-    size_t items = job->fold ? items_of_leaves(job->fold, job->base + ticket->begin, ticket->n) : ticket->n;
+    size_t items = job->fold ? items_of_leaves(job->fold, ticket->first, ticket->n) : ticket->n;
 
     if (frame->failed > items)
         return "failed";
@@ -494,6 +506,8 @@ static const char *bad_field_of_result(const struct pmap__ticket *ticket, const 
         return "skipped";
     if (frame->error && !has_item(ticket, frame->error->item))
         return "error.item";
+    if (!has_right_records(ticket, frame))
+        return "records";
     return is_right_size(ticket, frame, size) ? NULL : "size";
 }
 
@@ -504,7 +518,7 @@ static const char *bad_field(const struct pmap__ticket *ticket, const struct pma
     if (ticket->answered || ticket->landing)
         return "ticket";
     switch (frame->kind) {
-    case PMAP__RESULT: return frame->records != ticket->records_n ? "records" : bad_field_of_result(ticket, frame, size);
+    case PMAP__RESULT: return bad_field_of_result(ticket, frame, size);
     case PMAP__REFUSAL: return ticket->records_n ? "records" : size ? "size" : NULL;
     case PMAP__RECORDS: return ticket->records_n ? "ticket" : size < frame->records ? "size" : NULL;
     default: return "kind";
@@ -642,12 +656,13 @@ static void take_result(struct pmap__root *root, struct pmap__ticket *ticket, co
     measured(root, job, ticket->rank, frame->busy, (size_t)frame->n);
 }
 
-/* A record names items of its chunk, or leaves. */
-static const char *bad_field_of_record(const struct pmap__ticket *ticket, const struct pmap__entry *entry)
+/* The i-th record names items of its chunk; of a reduction the i-th leaf. */
+static const char *bad_field_of_record(const struct pmap__ticket *ticket, const struct pmap__entry *entry, uint64_t i)
 {
     const struct pmap__job *job = ticket->job;
-    bool ordered = job->order && job->fold == NULL;
-    size_t begin = ordered ? job->base : ticket->first, n = ordered ? job->form.n : ticket->n;
+    if (job->fold)
+        return entry->item != ticket->first + i ? "item" : entry->n != 1 ? "n" : NULL;
+    size_t begin = job->order ? job->base : ticket->first, n = job->order ? job->form.n : ticket->n;
 
     if (entry->item < begin || entry->item - begin >= n)
         return "item";
@@ -676,7 +691,7 @@ static void read_records(struct pmap__root *root, struct pmap__ticket *ticket)
         const char *bad = NULL;
         if (pmap__entry_decode(&at, end, &entry, &reason, &error) != PMAP_OK)
             root->port->ops->abort(root->port, error.text);
-        else if ((bad = bad_field_of_record(ticket, &entry)))
+        else if ((bad = bad_field_of_record(ticket, &entry, i)))
             refuse_records(root, ticket, bad);
         pmap__failures_record(failures, entry.item, entry.n, entry.status, reason.status ? &reason : NULL);
     }

@@ -18,6 +18,7 @@ struct pmap__ticket {
     int rank;
     size_t begin, n;       /* positions of the job */
     size_t first;          /* what the rank calls the first of them */
+    unsigned wants;        /* that the rank was told */
     bool single;           /* of a job of one piece */
     struct pmap__lasting lasting; /* what it adds to what the rank holds */
     bool landing; /* the answer is on its way to its place */
