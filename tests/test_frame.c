@@ -151,7 +151,7 @@ static void extreme_fields_survive_too(void)
     f.result_size = 0;
     survives(&f);
     f.priority = INT_MIN;
-    f.wants = PMAP__WANTS;
+    f.wants = PMAP__WANTS - PMAP__APART;
     survives(&f);
     f.priority = INT_MAX;
     f.wants = 0;
@@ -309,7 +309,8 @@ static void fields_of_a_chunk_out_of_range_are_refused_by_name(void)
     REFUSED(PMAP__CHUNK, result_size = SIZE_MAX / 17 + 1, "result_size");
     REFUSED(PMAP__CHUNK, result_size = UINT64_MAX, "result_size");
     ACCEPTED(PMAP__CHUNK, wants = 0);
-    ACCEPTED(PMAP__CHUNK, wants = PMAP__WANTS);
+    ACCEPTED(PMAP__CHUNK, wants = PMAP__WANTS - PMAP__APART);
+    REFUSED(PMAP__CHUNK, wants = PMAP__APART, "wants");
     REFUSED(PMAP__CHUNK, wants = PMAP__WANTS + 1, "wants");
     REFUSED(PMAP__CHUNK, wants = UINT_MAX, "wants");
 }
@@ -317,6 +318,7 @@ static void fields_of_a_chunk_out_of_range_are_refused_by_name(void)
 static void leaves_that_are_not_there_are_refused_by_name(void)
 {
     ACCEPTED(REDUCTION, total = UINT64_C(1017) * 64);
+    ACCEPTED(REDUCTION, wants = PMAP__WANTS - PMAP__NAMED);
     REFUSED(REDUCTION, wants = PMAP__NAMED, "wants");
     ACCEPTED(REDUCTION, leaf = 1);
     REFUSED(REDUCTION, leaf = 0, "leaf");

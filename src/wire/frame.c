@@ -249,6 +249,8 @@ static void get_chunk(struct eye *eye, struct pmap__frame *f)
     f->priority = get_int(eye, "priority");
     f->wants = (unsigned)get_between(eye, 4, 0, PMAP__WANTS, "wants");
     f->op = get(eye, 8, "op");
+    if (f->op == 0 && f->wants & PMAP__APART) /* there are no leaves */
+        refuse(eye, "wants");
     if (f->op == 0)
         return;
     if (f->wants & PMAP__NAMED) /* leaves are neighbours */
