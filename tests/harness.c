@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 struct pmap_pool *the_pool;
@@ -26,6 +27,7 @@ static const char *volatile running = "(none)";
 static const char *skipped;
 static unsigned completed;
 static pthread_t runner;
+static double began; /* of the test that runs, in seconds */
 static bool finished; /* the program has done what it should before it exits */
 
 static int environment(const char *name, int otherwise)
@@ -137,11 +139,28 @@ static void print_failures(const CU_FailureRecord *failure)
         fprintf(stream, "# … and more\n");
 }
 
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* A test that takes long is worth a look: all of them run in many shapes and builds. */
+static void print_time(const char *name)
+{
+    double took = now() - began;
+
+    if (took >= 0.5 && test_rank() == 0)
+        printf("# %s took %.1f s\n", name, took);
+}
+
 static void test_starts(const CU_pTest test, const CU_pSuite suite)
 {
     (void)suite;
     running = test->pName;
     skipped = NULL;
+    began = now();
     alarm((unsigned)environment("PMAP_TEST_TIMEOUT", 60));
 }
 
@@ -153,6 +172,7 @@ static void test_ends(const CU_pTest test, const CU_pSuite suite, const CU_pFail
         printf("%sok %u - %s%s%s\n", failure == NULL ? "" : "not ", completed, test->pName,
                skipped == NULL ? "" : " # SKIP ", skipped == NULL ? "" : skipped);
     print_failures(failure);
+    print_time(test->pName);
 }
 
 /* Only what a signal handler may do; in one write, for several ranks may say it at the same time. */
