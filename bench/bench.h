@@ -35,6 +35,7 @@ struct bench {
     long chunk;              /* items handed out at once; 0: the library's choice */
     long flight;             /* farm: chunks on their way per worker */
     long dedicated;          /* pool: 1 if the root only hands out */
+    long journal;            /* pool: 1 if results go to a journal, a file in TMPDIR or here that is removed */
     long processes;          /* alone: processes side by side */
     long steps;              /* spin: steps of one item */
     long at;                 /* skew: where the four long items stand */

@@ -6,6 +6,7 @@
  *     pool work=square n=10000000 threads=2 chunk=1
  *     mpirun -n 3 pool work=spin n=2000 steps=650000 threads=1 dedicated=1
  *     pool work=sum n=67108864 threads=2               a reduction
+ *     pool work=spin n=2000 threads=2 journal=1        each result goes to a file
  *     mpirun -n 2 pool work=idle pause=5000 threads=1
  *     mpirun -n 2 pool work=square n=1 pause=200 threads=1 dedicated=1      how long an idle rank takes to wake
  */
@@ -13,6 +14,7 @@
 
 #include <pmap.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -100,8 +102,8 @@ static int measure(struct job *job)
     double seconds = bench_rounds(b, run, job);
     int status = 1;
     if (job->status == PMAP_OK)
-        status = bench_report(b, &job->arrays, seconds, "pmap, %ld threads, chunk %ld%s", b->threads, b->chunk,
-                              b->dedicated ? ", dedicated root" : "");
+        status = bench_report(b, &job->arrays, seconds, "pmap, %ld threads, chunk %ld%s%s", b->threads, b->chunk,
+                              b->dedicated ? ", dedicated root" : "", b->journal ? ", journal" : "");
     bench_fini(&job->arrays);
     return status;
 }
@@ -151,6 +153,16 @@ static int idle(struct job *job)
     return bench_report(&b, NULL, busiest, "pmap, CPU seconds of the busiest rank in a rest of %.2f s", rested);
 }
 
+/* Where the journal is; every rank gets a path, the root's counts. */
+static const char *journal_path(void)
+{
+    static char path[4096];
+    const char *directory = getenv("TMPDIR");
+
+    snprintf(path, sizeof path, "%s/pmap-bench-%d.db", directory ? directory : ".", (int)getpid());
+    return path;
+}
+
 int main(int argc, char **argv)
 {
     struct bench b;
@@ -159,11 +171,14 @@ int main(int argc, char **argv)
 
     if (!bench_parse(&b, argc, argv))
         return 1;
-    if (pmap_create(&job.pool, .threads = (int)b.threads, .dedicated_root = b.dedicated) != PMAP_OK)
+    if (pmap_create(&job.pool, .threads = (int)b.threads, .dedicated_root = b.dedicated,
+                    .journal = b.journal ? journal_path() : NULL) != PMAP_OK)
         return 1;
     if (job.pool) {
         status = strcmp(b.work->name, "idle") == 0 ? idle(&job) : measure(&job);
         pmap_destroy(job.pool);
+        if (b.journal)
+            remove(journal_path());
     }
     return status;
 }
