@@ -271,7 +271,7 @@ struct pmap_create_options {
  * its random numbers (which belong to seed and index), at files, at shared data or at global variables is not recognised as another one for that. Padding in an item
  * is part of its bytes. Items that have failed run again. An action that is in the journal is not done again.
  *
- * At risk, if the whole job is killed, is what arrived in the last second, mostly in the last quarter of one; of a chunk of another rank
+ * At risk, if the whole job is killed, is what arrived in the last second, mostly in the last tenth of one; of a chunk of another rank
  * items arrive when all of it is done. A call that took longer than 20 ms returns when its results are in the file. The file is never damaged by that. (If
  * the machine itself loses power, what was written in the last moments may be missing, too.) Results of a call that were found there
  * do not make it wait: an async call looks its items up before it returns.

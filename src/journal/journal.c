@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define AGE (250 * PMAP__MS)          /* of the first result in a buffer when the writer takes it */
+#define AGE (100 * PMAP__MS)          /* of the first result in a buffer when the writer takes it; a commit takes a fraction of one */
 #define LARGE ((size_t)4 << 20)       /* bytes of a buffer that it takes at once */
 #define HURRY (500 * PMAP__MS)        /* how long pmap__journals_flush tries */
 

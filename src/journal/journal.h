@@ -5,7 +5,7 @@
  * a file, and nothing of jobs: engine/recall.h is who asks it.
  *
  * Whoever has a result adds it to a buffer, by copying it, and goes on. A thread of the journal's, the writer, takes the buffer
- * when its first result is a quarter of a second old, or when it is large, or when somebody waits for it, and commits it to the file in one
+ * when its first result is a tenth of a second old, or when it is large, or when somebody waits for it, and commits it to the file in one
  * transaction. So at most that, and what the disk takes for it, is lost with the process, and nothing of what is in the file.
  *
  * What was in the file when it was opened is known by a table in memory, from keys to rows; results themselves stay in the file
