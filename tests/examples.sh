@@ -51,7 +51,7 @@ same() { # expected, actual text
     diff <(echo "$1") <(echo "$2")
 }
 
-# ---- square, power, sweep, pi, spmd ----
+# ---- square, power, sweep, pi, resume, spmd ----
 
 square() {
     local output
@@ -102,10 +102,21 @@ spmd() {
     output=$(start "$1" spmd) && same "the hottest cell has 0.925209" "$output"
 }
 
+# Killed at some moment, and started again in another shape, it says what it says when it is left in peace; and again.
+resume() {
+    local output calm
+    rm -f "$work"/resume.db*
+    calm=$(start threads=1 resume "$work/calm.db" 60)
+    OMP_NUM_THREADS=2 timeout -s KILL 0.3 "$examples/resume" "$work/resume.db" 60 >"$work/out" 2>&1
+    output=$(start "$1" resume "$work/resume.db" 60) && same "$calm" "$output" && [[ $output == *"chaotic at"* ]] &&
+        output=$(start "$1" resume "$work/resume.db" 60) && same "$calm" "$output"
+}
+
 check square "prints 1, 4, 9" square
 check power "prints what the shell computes" power
 check sweep "the table" sweep
 check pi "the same digits" pi
+check resume "goes on where it was killed" resume
 check spmd "prints the same for any number of ranks" spmd
 
 # ---- mandelbrot ----
