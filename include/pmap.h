@@ -210,6 +210,7 @@ struct pmap_create_options {
                                * root's word counts */
     const char *journal;      /* a file in which results are kept for the next run of the program; the root's word counts. See below */
     const char *journal_version; /* which version of the program it belongs to, in a word of yours; NULL: "" */
+    bool survive;             /* ranks may die: the others take over what they held. The same on all ranks. See Ranks that die below */
 };
 
 /* Create a pool over all ranks of this MPI job, or over this process if no launcher started it.
@@ -248,7 +249,7 @@ struct pmap_create_options {
  * process's OpenMP places, affinity mask and cgroup (version 2), divided among the ranks of this node that may use the
  * same ones.
  *
- * Returns PMAP_OK; PMAP_EINVAL (pool is NULL; threads, root, signals, walltime or PMAP_WALLTIME out of range, or root not the same on all ranks; called
+ * Returns PMAP_OK; PMAP_EINVAL (pool is NULL; threads, root, signals, walltime, PMAP_WALLTIME or PMAP_HEARTBEAT out of range, or root or survive not the same on all ranks; survive is not possible; called
  * inside a task, an initializer, a generator or an operation; over several ranks, two source files declare different tasks of
  * one name and type); PMAP_EDEADLOCK (called inside a callback); PMAP_ENOMEM; PMAP_EMISMATCH (the ranks run different
  * programs: the text names the task); PMAP_EFAILED (an initializer failed); PMAP_EJOURNAL; PMAP_EBUSY (some of the ranks, or all with another root, serve a pool already and cannot join
@@ -346,10 +347,31 @@ void pmap_destroy(struct pmap_pool *pool);
 void pmap_interrupt(struct pmap_pool *pool);
 bool pmap_interrupted(const struct pmap_pool *pool);
 
-/* How many ranks the pool has; 1 without a launcher. 0 for NULL, which is what ranks other than the root have. */
+/* Ranks that die
+ *
+ * A rank that dies, by a signal, for want of memory, with its node, is noticed within milliseconds; one whose host cannot be reached
+ * any more, within 2 s (PMAP_HEARTBEAT in the environment: so many seconds; 0: not at all). A line on stderr names it, and the items
+ * that it held. Then all ranks end, with a status that is not 0. If the root dies all others end.
+ *
+ * With .survive = true the others go on. Items that the rank held are run again elsewhere, and calls succeed as if nothing had happened. An
+ * item that was held by three ranks when they died is given up, as PMAP_ELOST: it may be what kills them. The root runs items that
+ * were lost only when no other rank is left. A map-reduce of which a rank that died had a part fails, with PMAP_ELOST; the next one does without
+ * that rank. A task on a rank that calls exit() is a rank that dies. The root must live.
+ *
+ * That is possible where pmap_create initialises MPI, for the first pool of the program, with Open MPI 4 over shared memory and TCP, and if
+ * it is started so that the launcher bears it:
+ *
+ *     srun -K0 --mpi=pmix ./prog
+ *     mpirun --mca orte_abort_on_non_zero_status 0 pmap-rank ./prog
+ *
+ * Elsewhere pmap_create says PMAP_EINVAL, and what to do; but for what only the launcher knows, such as -K0. A program of one
+ * process needs none of it. The price: results and items are copied once more on their way; shared data is there once for each rank, not for each node;
+ * MPI is not finalized. All later pools have the same root. doc/reliability.md says more. */
+
+/* How many ranks the pool has, without those that died; 1 without a launcher. 0 for NULL, which is what ranks other than the root have. */
 int pmap_ranks(const struct pmap_pool *pool);
 
-/* How many threads, of all ranks together, run its items. 0 for NULL. */
+/* How many threads, of all these ranks together, run its items. 0 for NULL. */
 int pmap_threads(const struct pmap_pool *pool);
 
 /* ---- 4. Calls ------------------------------------------------------------------------------------------

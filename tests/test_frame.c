@@ -75,8 +75,14 @@ static struct pmap__frame sample(int kind)
         f.words[0] = UINT64_MAX;
         f.words[1] = UINT64_C(0x0123456789abcdef);
         break;
-    case PMAP__HOLD:
     case PMAP__READY:
+        f.id = 7;
+        f.size = SIZE_MAX;
+        break;
+    case PMAP__LOST:
+        f.rank = 9999;
+        break;
+    case PMAP__HOLD:
         break;
     default:
         f.met = &met;
@@ -117,6 +123,7 @@ static bool same_answer(const struct pmap__frame *a, const struct pmap__frame *b
 static bool same(const struct pmap__frame *a, const struct pmap__frame *b)
 {
     return a->kind == b->kind && same_chunk(a, b) && same_answer(a, b) && a->id == b->id && a->size == b->size &&
+           a->rank == b->rank &&
            a->words[0] == b->words[0] && a->words[1] == b->words[1] &&
            same_lines(a->met, b->met);
 }
@@ -196,7 +203,7 @@ static void longest_frames_fit(void)
 static void bytes_are_little_endian_and_fixed(void)
 {
     unsigned char head[PMAP__HEAD_MAX];
-    static const unsigned char expected[] = {PMAP__WIRE_VERSION, 0, 11, 0, 1, 0, 8, 7, 6, 5, 4, 3, 2, 1, 5, 0, 0, 0, 0x0d, 0x0c, 0x0b, 0x0a};
+    static const unsigned char expected[] = {PMAP__WIRE_VERSION, 0, 12, 0, 1, 0, 8, 7, 6, 5, 4, 3, 2, 1, 5, 0, 0, 0, 0x0d, 0x0c, 0x0b, 0x0a};
     static const struct pmap__meetings met = {1, 0, {{UINT64_C(0x0102030405060708), PMAP_EBUSY, 0x0a0b0c0d}}};
     struct pmap__frame f = {.kind = PMAP__BYE, .met = &met};
     CHECK_INT(pmap__frame_encode(&f, head), sizeof expected);
@@ -434,6 +441,11 @@ static void fields_of_other_frames_out_of_range_are_refused_by_name(void)
         ACCEPTED(shares[i], size = 1);
         REFUSED(shares[i], size = 0, "size");
     }
+    ACCEPTED(PMAP__READY, id = 0);
+    ACCEPTED(PMAP__READY, size = 0);
+    ACCEPTED(PMAP__LOST, rank = 0);
+    ACCEPTED(PMAP__LOST, rank = INT_MAX);
+    REFUSED(PMAP__LOST, rank = -1, "rank");
     ACCEPTED(PMAP__LETTER, id = 1);
     ACCEPTED(PMAP__LETTER, id = UINT64_MAX);
     REFUSED(PMAP__LETTER, id = 0, "id");

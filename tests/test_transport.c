@@ -393,7 +393,7 @@ static void on_mpi(behaviour *run)
 {
     struct rank rank = {.run = run};
     if (pmap__mpi_state() == PMAP__MPI_LAUNCHED)
-        CHECK_STATUS(pmap__mpi_init(NULL), PMAP_OK);
+        CHECK_STATUS(pmap__mpi_init(false, NULL), PMAP_OK);
     if (!CHECK_STATUS(pmap__mpi_open(NULL, 0, &rank.port, NULL), PMAP_OK))
         return;
     run_rank(&rank);

@@ -39,6 +39,7 @@ static enum pmap_status create(const char *call, const struct pmap_create_option
                                struct pmap_error *error)
 {
     struct pmap__wish wish = {.threads = o->threads, .root = root ? *root : o->root, .dedicated = o->dedicated_root,
+                              .survive = o->survive,
                               .comm = comm, .signals = o->signals == PMAP_SIGNALS_ON,
                               .crew = {o->initializer, o->thread_initializer, o->initarg, o->max_tasks_per_worker},
                               .initarg_size = o->initarg_size, .journal = o->journal, .journal_version = o->journal_version,
@@ -161,7 +162,7 @@ void pmap_destroy(struct pmap_pool *pool)
 
 int pmap_ranks(const struct pmap_pool *pool)
 {
-    return pool ? pmap__root_ranks(pool->tenant.root) : 0;
+    return pool ? pmap__root_living(pool->tenant.root) : 0;
 }
 
 int pmap_threads(const struct pmap_pool *pool)

@@ -50,6 +50,12 @@ static struct pmap__lasting lasting(const struct pmap__job *job, int rank, size_
     return (struct pmap__lasting){1, grain < n ? (n - 1) / grain + 1 : 1};
 }
 
+/* Will its items be given up if this rank dies, too? */
+static bool is_last_chance(const struct pmap__job *job)
+{
+    return job->losses == PMAP__LOSSES_MAX - 1;
+}
+
 static struct pmap__ticket *take_ticket(struct pmap__root *root, struct pmap__job *job, int rank, size_t begin, size_t n,
                                         size_t grain)
 {
@@ -58,6 +64,7 @@ static struct pmap__ticket *take_ticket(struct pmap__root *root, struct pmap__jo
     if (ticket == NULL)
         return NULL;
     ticket->lasting = lasting(job, rank, n, grain);
+    ticket->grain = grain;
     job->away++;
     if (job->ranks) {
         job->ranks[rank].chunks++;
@@ -66,6 +73,8 @@ static struct pmap__ticket *take_ticket(struct pmap__root *root, struct pmap__jo
     root->peers[rank].lasting = sum(root->peers[rank].lasting, ticket->lasting);
     if (ticket->single)
         root->peers[rank].singles++;
+    if (is_last_chance(job))
+        root->peers[rank].suspect = true;
     root->peers[rank].chunks++;
     root->chunks_away++;
     return ticket;
@@ -86,6 +95,8 @@ static void ticket_answered(struct pmap__root *root, struct pmap__ticket *ticket
     }
     if (ticket->single)
         peer->singles--;
+    if (is_last_chance(ticket->job))
+        peer->suspect = false;
 }
 
 static void read_records(struct pmap__root *root, struct pmap__ticket *ticket);
@@ -100,7 +111,7 @@ static void ticket_settle(struct pmap__root *root, struct pmap__ticket *ticket)
         return;
     if (ticket->records_due)
         read_records(root, ticket);
-    if (job->fold == NULL && failures_known)
+    if (job->fold == NULL && failures_known && !ticket->lost)
         pmap__recall_span(job, ticket->begin, ticket->begin + ticket->n, ticket->rank);
     pmap__ticket_give(&root->tickets, ticket);
     job->away--;
@@ -133,7 +144,7 @@ static struct pmap__portion portion_for(struct pmap__root *root, struct pmap__jo
         .item_bytes = job->bytes_each,
         .threads = root->peers[rank].threads,
         .all_threads = root->all_threads,
-        .ranks = root->ranks - 1,
+        .ranks = root->others,
         .item_ns = pmap__meter_mean(&r->meter),
         .service_ns = root->service_ns,
         .share = all ? pmap__share(r->rate, all) : 0,
@@ -164,10 +175,16 @@ static void withdraw_ticket(struct pmap__root *root, struct pmap__ticket *ticket
     ticket_settle(root, ticket);
 }
 
+/* Is what comes of its items written down? */
+static bool is_recorded(const struct pmap__job *job)
+{
+    return job->parent ? job->parent->recall : job->recall;
+}
+
 /* A reduction of which the value of each leaf is written down. */
 static bool is_apart(const struct pmap__job *job)
 {
-    return job->fold && (job->recall || (job->parent && job->parent->recall));
+    return job->fold && is_recorded(job);
 }
 
 static unsigned wants(const struct pmap__job *job)
@@ -175,9 +192,9 @@ static unsigned wants(const struct pmap__job *job)
     const struct pmap__order_form *form = &job->form;
     unsigned w = 0;
 
-    if (form->statuses || form->retries || form->reasons || (job->recall && !job->fold))
+    if (form->statuses || form->retries || form->reasons || (is_recorded(job) && !job->fold && pmap__job_is_first(job)))
         w |= PMAP__WANT_RECORDS;
-    if (form->reasons || (form->retries && !job->parent))
+    if (form->reasons || (form->retries && pmap__job_is_first(job)))
         w |= PMAP__WANT_REASONS;
     if (form->on_error == PMAP_STOP && !form->retries)
         w |= PMAP__WANT_STOP;
@@ -280,6 +297,8 @@ static bool has_room(struct pmap__root *root, struct pmap__job *job, int rank, c
     const struct pmap__peer *peer = &root->peers[rank];
     size_t threads = (size_t)peer->threads;
 
+    if (is_last_chance(job))
+        return peer->chunks == 0;
     if (job->ranks)
         return job->ranks[rank].chunks < portion->hold &&
                difference(peer->lasting, job->ranks[rank].lasting).chunks < threads;
@@ -302,11 +321,6 @@ static bool is_under_way(const struct pmap__root *root, const struct pmap__job *
     return job->away > 0 || (root->team && atomic_load_explicit(&job->work.next, memory_order_relaxed) > 0);
 }
 
-static struct pmap__job *job_at(struct pmap__waiter *place)
-{
-    return place ? (struct pmap__job *)((char *)place - offsetof(struct pmap__job, place_in_line)) : NULL;
-}
-
 /* Nothing of it is left to hand out. */
 static bool used_up(struct pmap__job *job)
 {
@@ -319,7 +333,7 @@ static void clean(struct pmap__root *root, struct pmap__queue *queue)
 {
     struct pmap__job *job;
 
-    while ((job = job_at(queue->first)) != NULL && used_up(job)) {
+    while ((job = pmap__job_in_line(queue->first)) != NULL && used_up(job)) {
         pmap__root_unlist(root, job);
         pmap__root_settle(root, job);
     }
@@ -336,7 +350,7 @@ static bool offer_of(struct pmap__root *root, int rank, struct pmap__job *job, b
 {
     size_t begin, end;
     size_t left = pmap__work_left(&job->work);
-    size_t idle = root->team ? (size_t)pmap__team_idle(root->team) : 0;
+    size_t idle = root->team && job->losses == 0 ? (size_t)pmap__team_idle(root->team) : 0;
 
     if (left <= idle) {
         root->left_to_team = true;
@@ -364,7 +378,7 @@ static bool offer_aimed(struct pmap__root *root, int rank)
     size_t begin, end;
 
     clean(root, &root->peers[rank].aimed.single);
-    struct pmap__job *job = job_at(root->peers[rank].aimed.single.first);
+    struct pmap__job *job = pmap__job_in_line(root->peers[rank].aimed.single.first);
     if (job == NULL || !has_room(root, job, rank, NULL) || !pmap__work_take(&job->work, 1, &begin, &end))
         return false;
     pmap__root_unlist(root, job);
@@ -378,7 +392,7 @@ static bool offer_aimed(struct pmap__root *root, int rank)
  * priority; true if it took one. */
 static bool offer(struct pmap__root *root, int rank, bool at_need)
 {
-    if (root->peers[rank].threads == 0)
+    if (root->peers[rank].threads == 0 || root->peers[rank].suspect)
         return false;
     if (offer_aimed(root, rank))
         return true;
@@ -388,8 +402,8 @@ static bool offer(struct pmap__root *root, int rank, bool at_need)
         return false;
     struct pmap__waiter *other = first->single ? root->open.bulk.first : root->open.single.first;
     bool equal = other && other->priority == first->priority;
-    return offer_of(root, rank, job_at(first), at_need) ||
-           (equal && other->waiting && offer_of(root, rank, job_at(other), at_need));
+    return offer_of(root, rank, pmap__job_in_line(first), at_need) ||
+           (equal && other->waiting && offer_of(root, rank, pmap__job_in_line(other), at_need));
 }
 
 static bool offer_all(struct pmap__root *root, bool at_need)
@@ -429,6 +443,26 @@ void pmap__deal_cancel(struct pmap__root *root, const struct pmap__job *job)
     struct pmap__frame frame = {.kind = PMAP__CANCEL, .job = job->id};
     if (root->port && (job->away || job->children) && !pmap__deal_tell(root, &frame))
         root->port->ops->abort(root->port, "pmap: the end of a call could not be sent");
+}
+
+static void lose_ticket(struct pmap__root *root, struct pmap__ticket *ticket)
+{
+    struct pmap__job *job = ticket->job;
+
+    ticket_answered(root, ticket);
+    pmap__root_lose(root, job, ticket->begin, ticket->n, ticket->grain, ticket->rank);
+    ticket->sent = ticket->lost = true; /* a copy was sent */
+    ticket_settle(root, ticket);
+}
+
+void pmap__deal_lose(struct pmap__root *root, int rank)
+{
+    for (uint64_t i = 0; i < root->tickets.count; i++) {
+        struct pmap__ticket *ticket = root->tickets.all[i];
+        if (ticket->job && ticket->rank == rank && !ticket->answered)
+            lose_ticket(root, ticket);
+    }
+    pmap__root_forsake(root, &root->peers[rank].aimed.single);
 }
 
 /* ---- What comes back ---- */
@@ -699,13 +733,24 @@ static void read_records(struct pmap__root *root, struct pmap__ticket *ticket)
         refuse_records(root, ticket, "size");
 }
 
+static void has_its_copy(struct pmap__root *root, int rank, uint64_t size)
+{
+    root->peers[rank].owes = false;
+    root->owing--;
+    root->refused |= size != root->gathering->size;
+    pmap__root_hand_round(root);
+}
+
 /* A message that is no answer to a chunk, or makes no sense, as error says. */
 static void handle_other(struct pmap__root *root, int from, const struct pmap__frame *frame, void *body, size_t size,
                          const struct pmap_error *error)
 {
     if (frame->kind == PMAP__LETTER && root->place->post)
         pmap__post_deliver(root->place->post, from, frame, body, size);
-    else if (frame->kind == PMAP__READY && size == 0 && root->gathering && root->ready < root->ranks - 1)
+    else if (frame->kind == PMAP__READY && size == 0 && root->peers[from].owes && root->gathering &&
+             frame->id == root->gathering->id)
+        has_its_copy(root, from, frame->size);
+    else if (frame->kind == PMAP__READY && size == 0 && frame->id == 0 && root->gathering && root->ready < root->ranks - 1)
         root->ready++;
     else
         root->port->ops->abort(root->port, error->text);

@@ -221,7 +221,8 @@ void pmap__job_fini(struct pmap__job *job)
     if (job->fold == &job->own_fold)
         pmap__fold_fini(&job->own_fold);
     free(job->ranks);
-    free(job->order);
+    if (job->parent == NULL)
+        free(job->order);
     free(job->own_args);
     pmap__failures_fini(&job->failures);
     pmap__failures_fini(&job->last);
@@ -343,6 +344,70 @@ struct pmap__job *pmap__job_again(struct pmap__job *parent, size_t item, size_t 
     why(parent, record, &error);
     set_why(job, &error);
     return job;
+}
+
+/* ---- Losses ---- */
+
+/* The arrays and positions of the child, as parts of those of the job. */
+static void take_part(struct pmap__job *child, const struct pmap__job *job, size_t begin)
+{
+    size_t leaf = job->fold ? job->fold->leaf : 1;
+
+    child->form = job->form;
+    child->base = job->base;
+    child->fold = job->fold;
+    if (job->order) {
+        child->order = job->order + begin; /* the elements are where they were */
+        return;
+    }
+    child->base += begin;
+    child->form.args = pmap__element(job->form.args, begin * leaf, job->form.task->args_size);
+    if (job->fold == NULL)
+        child->form.results = pmap__element_mutable(job->form.results, begin, job->form.task->result_size);
+}
+
+struct pmap__job *pmap__job_lost(struct pmap__job *job, size_t begin, size_t n, size_t grain)
+{
+    struct pmap__job *child = calloc(1, sizeof *child), *whole = job->parent ? job->parent : job;
+
+    if (child == NULL)
+        return NULL;
+    take_part(child, job, begin);
+    child->bytes_each = job->bytes_each;
+    child->parent = whole;
+    child->attempt = 1;
+    child->losses = job->losses + 1;
+    init_common(child);
+    init_work(child, n, grain, job->form.priority);
+    pmap__failures_init(&child->failures);
+    pmap__failures_init(&child->last);
+    child->failures.keep = whole->failures.keep;
+    child->failures.out = whole->failures.out;
+    child->failures.out_base = whole->failures.out_base;
+    if (whole->failures.statuses && child->failures.keep == PMAP__KEEP_NOTHING)
+        child->failures.keep = PMAP__KEEP_RECORDS;
+    return child;
+}
+
+void pmap__job_merge(struct pmap__job *child)
+{
+    struct pmap__failures *from = &child->failures, *to = &child->parent->failures;
+    struct pmap__record *record = pmap__failures_take(from);
+    struct pmap_error lowest;
+
+    while (record) {
+        struct pmap__record *next = record->next;
+        pmap__failures_record(to, record->item, record->n, record->status, record->error);
+        pmap__record_free(record);
+        record = next;
+    }
+    if (from->count) {
+        pmap__failures_lowest(from, &lowest);
+        pmap__failures_count(to, &lowest, from->count);
+    }
+    if (from->cancelled)
+        pmap__failures_skipped(to, from->cancelled);
+    to->forgot |= from->forgot;
 }
 
 /* ---- The end ---- */

@@ -11,7 +11,8 @@
  * positions are leaves (fold.h).
  *
  * What is run again is a job of its own, of one piece, whose parent is the job that it belongs to: it has the parent's
- * arrays, and the parent waits for it.
+ * arrays, and the parent waits for it. What was lost with a rank that died is likewise, but for that it may be of several
+ * pieces, and is still the first run.
  *
  * Who touches what: whoever makes a job fills it in and submits it. Then work belongs to the team, failures to
  * anybody under its lock, cancelled to anybody, the rest to the root's loop, or, if direct, to the team's last
@@ -112,7 +113,9 @@ struct pmap__job {
 
     struct pmap__job *parent;   /* NULL: this is no second run */
     size_t children;            /* second runs under way */
-    int attempt;                /* of a child: it is the so-manieth run of its items, from 1 */
+    int attempt;                /* of a child: it is the so-manieth run of its items, from 1; 1: the first was lost with a rank */
+    int losses;                 /* of a child: so many ranks died that held its items */
+    bool lost;                  /* of a second run: with a rank that died, just now */
     uint64_t due;               /* of a child: not to be begun before */
 
     struct pmap__recall *recall; /* what is written down of it; NULL: nothing, or its parent sees to that */
@@ -148,6 +151,12 @@ static inline size_t pmap__job_at(const struct pmap__job *job, size_t position)
     return job->base + (job->order ? job->order[position] : position);
 }
 
+/* Are its items in their first run, be it once more because they were lost? */
+static inline bool pmap__job_is_first(const struct pmap__job *job)
+{
+    return job->attempt < 2;
+}
+
 /* What a rank calls the first of the positions that it gets. Of a map that is only a name: the items' numbers go with them. */
 static inline size_t pmap__job_named(const struct pmap__job *job, size_t position)
 {
@@ -163,6 +172,13 @@ void pmap__job_fini(struct pmap__job *job);
 /* A job for running n items, or leaves, of another again, from this one on, which failed as the record says; allocated. NULL
  * if memory is short. */
 struct pmap__job *pmap__job_again(struct pmap__job *parent, size_t item, size_t n, const struct pmap__record *record);
+
+/* A job for the positions [begin, begin + n) of another, which may be a child itself, that were lost with a rank; allocated. It is a child of
+ * the whole, and no second run. NULL if memory is short. */
+struct pmap__job *pmap__job_lost(struct pmap__job *job, size_t begin, size_t n, size_t grain);
+
+/* Its parent hears of its failures, as if its items had never been lost. */
+void pmap__job_merge(struct pmap__job *child);
 
 /* It has failed and is to be run once more. */
 void pmap__job_retry(struct pmap__job *child);

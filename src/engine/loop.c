@@ -469,7 +469,7 @@ bool pmap__guest_run(bool (*ready)(const void *), const void *argument, uint64_t
 /* End all ranks: they would wait for this one for ever. Under the lock. */
 static void abort_all(const char *why)
 {
-    pmap__warn("%s: ending all ranks", why);
+    pmap__warn("%s: ending %s", why, pmap__mpi_dies_alone() ? "this rank" : "all ranks");
     pmap__mpi_abort(EXIT_FAILURE);
 }
 

@@ -1,14 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026 the pmap authors
  *
- * What becomes of a root when another rank has died: its text says which rank that was, and what it was running, and all ranks
- * end.
+ * What becomes of a root when another rank has died: its text says which rank that was, and what it was running. Then all ranks
+ * end; or, where the pool survives that, the rank gets and answers nothing any more, and what it held is run again elsewhere.
+ *
+ * What it held are its tickets. Each becomes a job of its own (job.h), for which the call waits, and which other ranks run; the
+ * root's threads only where no other rank is left, since an item may be what has killed the rank. What was for the dead rank alone
+ * fails. No array of the caller's is in danger: a port that survives copies what it sends, and nothing lands that is not whole.
  */
+#include "base/error.h"
+#include "engine/post.h"
 #include "engine/root_inside.h"
 #include "transport/lifeline.h"
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 /* So many chunks are named. */
 #define NAMED 3
@@ -34,13 +41,13 @@ static void append(struct text *text, const char *format, ...)
 static bool items_of(const struct pmap__ticket *ticket, size_t *first, size_t *last)
 {
     const struct pmap__job *job = ticket->job;
-    size_t begin = job->base + ticket->begin, leaf = job->fold ? job->fold->leaf : 1;
+    size_t leaf = job->fold ? job->fold->leaf : 1;
 
-    *first = job->order ? job->order[ticket->begin] : begin * leaf;
+    *first = pmap__job_at(job, ticket->begin) * leaf;
     *last = *first + ticket->n * leaf - 1;
     if (job->fold && *last >= job->fold->total)
         *last = job->fold->total - 1;
-    return job->order == NULL || ticket->n == 1;
+    return job->order == NULL || job->fold || ticket->n == 1;
 }
 
 static void name_items(struct text *text, const struct pmap__ticket *ticket)
@@ -82,18 +89,71 @@ static void name_chunks(struct text *text, const struct pmap__tickets *tickets, 
         append(text, " and %zu more chunk%s", n - NAMED, n == NAMED + 1 ? "" : "s");
 }
 
+/* ---- Going on without it ---- */
+
+/* The other ranks hear it before they get anything of what it held. */
+static void tell_others(struct pmap__root *root, int rank)
+{
+    root->port->ops->lost(root->port, rank);
+    if (!pmap__deal_tell(root, &(struct pmap__frame){.kind = PMAP__LOST, .rank = rank}))
+        root->port->ops->abort(root->port, "pmap: the death of a rank could not be told");
+    if (root->place->post)
+        pmap__post_lost(root->place->post, rank);
+}
+
+static void lose(struct pmap__root *root, int rank, const char *who)
+{
+    struct pmap__peer *peer = &root->peers[rank];
+
+    peer->dead = true;
+    peer->who = strdup(who);
+    atomic_fetch_sub(&root->all_threads, atomic_exchange(&peer->threads, 0));
+    atomic_fetch_sub(&root->others, 1);
+    tell_others(root, rank);
+    pmap__deal_lose(root, rank);
+    if (peer->owes) {
+        peer->owes = false;
+        root->owing--;
+    }
+    if (root->gathering)
+        pmap__root_hand_round(root);
+    if (root->others == 0) {
+        pmap__root_forsake(root, &root->open.single);
+        pmap__root_forsake(root, &root->open.bulk);
+    }
+    root->offer_around = true;
+}
+
+/* Those who died before the pool began: nothing was lost with them. */
+static void mourn(struct pmap__root *root)
+{
+    char who[PMAP__OBITUARY_MAX];
+
+    for (int rank = 0; rank < root->ranks; rank++)
+        if (!root->peers[rank].dead && pmap__lifeline_is_gone(root->port->lifeline, rank)) {
+            snprintf(who, sizeof who, "rank %d died", rank);
+            lose(root, rank, who);
+        }
+    root->mourned = true;
+}
+
 bool pmap__loss_handle(struct pmap__root *root)
 {
     char who[PMAP__OBITUARY_MAX];
-    struct text text = {.size = 0};
+    bool ends = root->port == NULL || root->port->lifeline == NULL, any = false;
     int rank;
 
-    if (root->port == NULL || root->port->lifeline == NULL || !pmap__lifeline_news(root->port->lifeline))
-        return false;
-    if ((rank = pmap__lifeline_next(root->port->lifeline, who)) < 0)
-        return false;
-    append(&text, "pmap: %s", who);
-    name_chunks(&text, &root->tickets, rank);
-    root->port->ops->abort(root->port, text.bytes);
-    return true;
+    while (!ends && pmap__lifeline_news(root->port->lifeline) && (rank = pmap__lifeline_next(root->port->lifeline, who)) >= 0) {
+        struct text text = {.size = 0};
+        append(&text, "%s%s", root->survives ? "" : "pmap: ", who);
+        name_chunks(&text, &root->tickets, rank);
+        if (!root->survives)
+            root->port->ops->abort(root->port, text.bytes);
+        pmap__warn("%s; going on without it", text.bytes);
+        lose(root, rank, who);
+        any = true;
+    }
+    if (!ends && root->port->survives && !root->mourned)
+        mourn(root);
+    return any;
 }

@@ -49,7 +49,7 @@ struct home {
 struct entry {
     const struct pmap__wish *wish;
     struct pmap__port *port; /* NULL: alone */
-    bool i_am_root, dedicated;
+    bool i_am_root, dedicated, survive;
     int threads;        /* of this rank; 0 on a dedicated root */
     int crowded;        /* CPUs that they have to share because of the launcher's binding; 0: all is well */
     int *all_threads;   /* on the root: of each rank */
@@ -222,6 +222,7 @@ static enum pmap_status build_root(struct entry *e)
 {
     size_t ranks = e->port ? (size_t)e->port->size : 1;
     struct pmap__root_parts parts = {.port = e->port, .team = e->team, .place = &e->home->place, .asked = e->threads,
+                                     .survives = e->survive && e->port,
                                      .caller_steps = e->by_caller && e->port, .closed = home_destroy, .argument = e->home};
 
     e->home->closed = e->closed;
@@ -282,6 +283,9 @@ static void check_root(struct entry *e)
     if (e->status == PMAP_OK && (e->wish->root < 0 || e->wish->root >= ranks))
         e->status = pmap__error_set(&e->error, PMAP_EINVAL, "pmap_create: root is %d, but there %s %d rank%s", e->wish->root,
                                     ranks == 1 ? "is" : "are", ranks, ranks == 1 ? "" : "s");
+    if (e->status == PMAP_OK && e->port && e->port->survives && e->wish->root != e->port->survivors_root)
+        e->status = pmap__error_set(&e->error, PMAP_EINVAL, "pmap_create: root is %d, but the first pool of this program had survive, and root "
+                                    "%d: all others have that root, too", e->wish->root, e->port->survivors_root);
 }
 
 /* A home with the root's initarg, or a failure on all ranks. */
@@ -300,16 +304,30 @@ static void make_home(struct entry *e)
                                                                      : "pmap_create: no memory for initarg on some rank");
 }
 
-/* From here on it is noticed when a rank dies. */
+/* From here on it is noticed when a rank dies. Who wants to survive it needs to. */
 static void tie_lifelines(struct entry *e)
 {
-    int missing;
+    int missing = 0;
 
-    if (e->port == NULL || !e->port->mortal)
-        return;
     e->status = pmap__lifeline_open(e->port, e->wish->root, &missing, &e->error);
+    if (e->status == PMAP_OK && e->i_am_root && e->survive && (missing || e->port->lifeline == NULL))
+        e->status = pmap__error_set(&e->error, PMAP_EINVAL, "pmap_create: survive is true, but %s",
+                                    missing ? "not all ranks can reach the root by TCP" : "PMAP_HEARTBEAT is 0, so that nobody would notice a death");
     if (e->status != PMAP_EMPI)
         e->status = pmap__agree(e->port, e->status, &e->error);
+}
+
+/* Ranks may die from here on, one by one if the root wants that. Once survivors, ranks stay what they are, and have their lifelines. */
+static void prepare_for_deaths(struct entry *e)
+{
+    if (e->port == NULL || !e->port->mortal)
+        return;
+    if (e->port->ops->broadcast(e->port, e->wish->root, &e->survive, sizeof e->survive) != PMAP_OK)
+        e->status = pmap__error_set(&e->error, PMAP_EMPI, "pmap_create: the ranks could not reach each other");
+    else if (!e->port->survives)
+        tie_lifelines(e);
+    if (e->status == PMAP_OK && e->survive && !e->port->survives)
+        e->status = e->port->ops->survive(e->port, e->wish->root, &e->error);
 }
 
 /* Everything that the ranks do together before the pool lives, on the thread that may use the port. Closes the port
@@ -319,6 +337,7 @@ static void enter(struct entry *e)
     check_root(e);
     e->i_am_root = e->port == NULL || e->port->rank == e->wish->root;
     e->dedicated = e->wish->dedicated && e->port;
+    e->survive = e->wish->survive;
     if (e->port)
         e->status = pmap__agree_on_program(e->port, e->wish->root, &e->dedicated, e->status, &e->error);
     if (e->status != PMAP_OK)
@@ -326,7 +345,7 @@ static void enter(struct entry *e)
     make_home(e);
     if (e->status != PMAP_OK)
         goto done;
-    tie_lifelines(e);
+    prepare_for_deaths(e);
     if (e->status != PMAP_OK)
         goto done;
     decide_threads(e);
@@ -414,6 +433,8 @@ static enum pmap_status check_join(struct entry *e, const struct pmap__root *roo
     if (w->threads && !w->dedicated && w->threads != threads && w->threads != pmap__root_asked_threads(root))
         return pmap__error_set(&e->error, PMAP_EINVAL, "pmap_create: threads is %d, but these ranks serve a pool already, with %d "
                                "threads here", w->threads, threads);
+    if (w->survive && !pmap__root_survives(root))
+        return pmap__error_set(&e->error, PMAP_EINVAL, "pmap_create: survive is true, but not of the pool that these ranks serve already");
     if (w->crew.initializer || w->crew.thread_initializer || w->crew.max_tasks)
         return pmap__error_set(&e->error, PMAP_EINVAL, "pmap_create: initializer or max_tasks_per_worker is given, but these "
                                "ranks serve a pool already, whose workers have begun");
@@ -481,12 +502,12 @@ static void init_mpi(void *argument)
 {
     struct entry *e = argument;
     struct pmap_error error;
-    enum pmap_status status = pmap__mpi_init(&error);
+    enum pmap_status status = pmap__mpi_init(e->wish->survive, &error);
 
-    if (status == PMAP_OK) {
+    if (status != PMAP_EMPI) /* MPI is there, and will have to be ended */
         pmap__progress_owns_mpi(!pmap__mpi_in_turn());
+    if (status == PMAP_OK)
         return;
-    }
     e->status = status;
     e->error = error;
 }

@@ -35,6 +35,7 @@ void pmap__post_fini(struct pmap__post *post)
         post->first = letter->next;
         pmap__letter_free(letter);
     }
+    free(post->gone);
     pthread_mutex_destroy(&post->outgoing);
     pthread_mutex_destroy(&post->lock);
     pthread_cond_destroy(&post->idle);
@@ -45,7 +46,11 @@ void pmap__post_fini(struct pmap__post *post)
 void pmap__post_enter(struct pmap__post *post, struct pmap__resident *resident)
 {
     resident->busy = false;
+    resident->told = 0;
     pthread_mutex_lock(&post->lock);
+    for (int rank = 0; post->gone && resident->lost && rank < post->port->size; rank++)
+        if (post->gone[rank])
+            resident->lost(resident, rank);
     resident->next = post->residents;
     post->residents = resident;
     pthread_mutex_unlock(&post->lock);
@@ -104,6 +109,47 @@ void pmap__post_deliver(struct pmap__post *post, int from, const struct pmap__fr
         pthread_mutex_unlock(&post->lock);
     } else /* its call has ended, badly, before all that was written has come */
         pmap__letter_free(letter);
+}
+
+static void note_gone(struct pmap__post *post, int rank)
+{
+    pthread_mutex_lock(&post->lock);
+    if (post->gone == NULL)
+        post->gone = calloc((size_t)post->port->size, sizeof *post->gone);
+    if (post->gone)
+        post->gone[rank] = true;
+    pthread_mutex_unlock(&post->lock);
+    if (post->gone == NULL)
+        post->port->ops->abort(post->port, "pmap: no memory to note that a rank is dead");
+}
+
+/* The next resident that is to hear of a death, which it does without the lock; NULL: there is none. Residents may come and go
+ * meanwhile; who comes hears it then. */
+static struct pmap__resident *take_next(struct pmap__post *post, struct pmap__resident *last, int rank)
+{
+    pthread_mutex_lock(&post->lock);
+    if (last) {
+        last->busy = false;
+        pthread_cond_broadcast(&post->idle);
+    }
+    struct pmap__resident *resident = post->residents;
+    while (resident && (resident->lost == NULL || resident->told == rank + 1))
+        resident = resident->next;
+    if (resident) {
+        resident->busy = true;
+        resident->told = rank + 1;
+    }
+    pthread_mutex_unlock(&post->lock);
+    return resident;
+}
+
+void pmap__post_lost(struct pmap__post *post, int rank)
+{
+    struct pmap__resident *resident = NULL;
+
+    note_gone(post, rank);
+    while ((resident = take_next(post, resident, rank)) != NULL)
+        resident->lost(resident, rank);
 }
 
 /* ---- Sending ---- */

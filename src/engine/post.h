@@ -34,10 +34,14 @@ struct pmap__resident {
     uint64_t number; /* not 0; the same on all ranks */
     /* A letter has arrived, and is the resident's. On the thread that steps the loop: it must not wait for letters. */
     void (*arrived)(struct pmap__resident *resident, struct pmap__letter *letter);
+    /* A rank is dead: no letter comes from it, and none reaches it. On the same thread, or inside enter, if it was dead before. NULL:
+     * it does not care. */
+    void (*lost)(struct pmap__resident *resident, int rank);
     /* The pool ends, and nobody has moved out: free what there is. */
     void (*evicted)(struct pmap__resident *resident);
     struct pmap__resident *next;
-    bool busy; /* it is getting a letter just now; under the post's lock */
+    bool busy; /* it is getting a letter, or news, just now; under the post's lock */
+    int told;  /* 1 + the rank of whose death it was told last; likewise */
 };
 
 struct pmap__post {
@@ -49,6 +53,7 @@ struct pmap__post {
     pthread_mutex_t lock;     /* of the residents */
     pthread_cond_t idle;      /* one is not busy any more */
     struct pmap__resident *residents;
+    bool *gone; /* of each rank: it is dead; NULL: none is */
 };
 
 void pmap__post_init(struct pmap__post *post, struct pmap__port *port);
@@ -77,6 +82,7 @@ void pmap__post_sent(void *token);
 
 /* A letter has come, with its body from malloc. */
 struct pmap__frame;
+void pmap__post_lost(struct pmap__post *post, int rank); /* a rank is dead: all residents hear it */
 void pmap__post_deliver(struct pmap__post *post, int from, const struct pmap__frame *frame, void *body, size_t size);
 
 #endif

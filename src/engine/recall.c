@@ -29,9 +29,7 @@ static size_t elements_of(const struct pmap__job *job)
 
 static size_t element_at(const struct pmap__job *job, size_t position)
 {
-    if (job->parent)
-        return job->base - job->parent->base + position;
-    return job->order ? job->order[position] : position;
+    return pmap__job_at(job, position) - (job->parent ? job->parent->base : job->base);
 }
 
 /* The bytes of an element that make it what it is. */
@@ -302,11 +300,13 @@ void pmap__recall_span(struct pmap__job *job, size_t begin, size_t end, int rank
     struct pmap__journal_entry entries[BLOCK];
     size_t n = 0;
 
-    if (whole->recall == NULL || (job->parent && (job->failures.count || job->failures.cancelled)))
+    bool first = pmap__job_is_first(job);
+
+    if (whole->recall == NULL || (!first && (job->failures.count || job->failures.cancelled)))
         return; /* of a second run, which is of one piece, all has failed, or nothing */
     for (size_t p = begin; p < end; p++) {
         size_t element = element_at(job, p);
-        if (!job->parent && is_out(whole->recall, element))
+        if (first && is_out(whole->recall, element))
             continue;
         entries[n++] = item_entry(whole, element);
         if (n == BLOCK) {

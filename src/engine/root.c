@@ -130,6 +130,17 @@ static void run_again(struct pmap__root *root, struct pmap__job *child)
     root->later = child;
 }
 
+static void adopt(struct pmap__root *root, const struct pmap__job *job, struct pmap__job *child)
+{
+    child->root = root;
+    child->place = job->place;
+    child->all_threads = job->all_threads;
+    child->times = job->times;
+    child->id = job->id;
+    child->work.finished = job->work.finished;
+    child->parent->children++;
+}
+
 static void raise_child(struct pmap__root *root, struct pmap__job *job, size_t item, size_t n, const struct pmap__record *record)
 {
     struct pmap__job *child = pmap__job_again(job, item, n, record);
@@ -138,14 +149,51 @@ static void raise_child(struct pmap__root *root, struct pmap__job *job, size_t i
         job->failures.forgot = true;
         return;
     }
-    child->root = root;
-    child->place = job->place;
-    child->all_threads = job->all_threads;
-    child->times = job->times;
-    child->id = job->id;
-    child->work.finished = job->work.finished;
-    job->children++;
+    adopt(root, job, child);
     run_again(root, child);
+}
+
+/* The positions were lost with this rank: why they will not be run again. */
+static void give_up_lost(struct pmap__root *root, struct pmap__job *job, size_t begin, size_t n, int rank)
+{
+    const char *who = root->peers[rank].who ? root->peers[rank].who : "a rank died", *task = job->form.task->name;
+    size_t item = pmap__job_at(job, begin) * (job->fold ? job->fold->leaf : 1);
+    struct pmap_error error;
+
+    if (job->form.aim)
+        pmap__error_set(&error, PMAP_ELOST, "pmap: %s, and %s was for it alone", who, task);
+    else if (job->losses + 1 < PMAP__LOSSES_MAX)
+        pmap__error_set(&error, PMAP_ELOST, "pmap: %s while running item %zu of %s, and there was no memory to run it again", who, item, task);
+    else
+        pmap__error_set(&error, PMAP_ELOST, "pmap: %s failed at item %zu: %s while running it, as %d other ranks had", task, item, who,
+                        job->losses);
+    error.rank = rank;
+    pmap__job_fail(job, begin, n, &error);
+}
+
+/* Items whose rank has died. They are the first run still; a second run, which is of one piece, begins anew in child_done. When
+ * they have been lost twice each is by itself, so that those that kill ranks are told from those that were near. */
+void pmap__root_lose(struct pmap__root *root, struct pmap__job *job, size_t begin, size_t n, size_t grain, int rank)
+{
+    bool last_chance = job->losses + 2 == PMAP__LOSSES_MAX;
+    struct pmap__job *child = NULL;
+
+    if (pmap__job_is_over(job)) {
+        pmap__job_skip(job, begin, begin + n);
+    } else if (job->form.aim || job->losses + 1 == PMAP__LOSSES_MAX) {
+        give_up_lost(root, job, begin, n, rank);
+        job->losses += job->attempt > 1;
+    } else if (job->attempt > 1) {
+        job->lost = true;
+        job->losses++;
+    } else if ((child = pmap__job_lost(job, begin, n, last_chance ? 1 : grain)) == NULL) {
+        give_up_lost(root, job, begin, n, rank);
+    } else {
+        adopt(root, job, child);
+        open_job(root, child);
+    }
+    if (pmap__job_is_over(job))
+        atomic_store(&root->cancels, true); /* perhaps these failures were too many */
 }
 
 /* Make a child of each item that failed in the first run, or of each block; what was not run has its verdict. */
@@ -158,7 +206,7 @@ static void raise_children(struct pmap__root *root, struct pmap__job *job)
     while (record) {
         struct pmap__record *next = record->next;
         size_t end = record->item + record->n, n = job->form.task->block && !job->fold ? record->n : 1;
-        bool wanted = record->status != PMAP_ECANCELLED && !pmap__job_is_over(job);
+        bool wanted = record->status != PMAP_ECANCELLED && record->status != PMAP_ELOST && !pmap__job_is_over(job);
         for (size_t item = record->item; item < end && wanted; item += n)
             raise_child(root, job, item, n, record);
         if (!wanted)
@@ -169,23 +217,34 @@ static void raise_children(struct pmap__root *root, struct pmap__job *job)
     job->children--;
 }
 
-/* A second run is over: well, or to be tried once more, or given up. */
+static void begin_anew(struct pmap__root *root, struct pmap__job *child)
+{
+    pmap__work_init(&child->work);
+    child->rates = 0;
+    child->rated_threads = 0;
+    run_again(root, child);
+}
+
+/* A second run is over: well, or to be tried once more, or given up. Or what was lost has been run. */
 static void child_done(struct pmap__root *root, struct pmap__job *child)
 {
     struct pmap__job *parent = child->parent;
-    bool bad = child->failures.count || child->failures.cancelled;
+    bool bad = child->failures.count || child->failures.cancelled, first = child->attempt == 1;
+    bool again = !first && child->attempt <= child->form.retries && child->losses < PMAP__LOSSES_MAX && child->failures.count &&
+                 !pmap__job_is_over(parent);
 
     free(child->ranks);
     child->ranks = NULL;
-    if (bad && child->attempt <= child->form.retries && child->failures.count && !pmap__job_is_over(parent)) {
+    if (again)
         pmap__job_retry(child);
-        pmap__work_init(&child->work);
-        child->rates = 0;
-        child->rated_threads = 0;
-        run_again(root, child);
+    if (again || child->lost) {
+        child->lost = false;
+        begin_anew(root, child);
         return;
     }
-    if (bad)
+    if (bad && first)
+        pmap__job_merge(child);
+    else if (bad)
         pmap__job_give_up(child);
     if (pmap__job_is_over(parent))
         atomic_store(&root->cancels, true); /* with this failure there are too many */
@@ -244,17 +303,59 @@ static bool make_ranks(struct pmap__root *root, struct pmap__job *job)
     return job->ranks != NULL;
 }
 
-/* There is no memory to deal chunks of the job: the root's threads run it alone, if there are any. */
+/* Is there no rank any more that could run the job? */
+static bool is_forsaken(const struct pmap__root *root, const struct pmap__job *job)
+{
+    return root->others == 0 || (job->form.aim && root->peers[job->form.aim - 1].dead);
+}
+
+static void why_without_ranks(const struct pmap__root *root, const struct pmap__job *job, struct pmap_error *error)
+{
+    const struct pmap__peer *peer = job->form.aim ? &root->peers[job->form.aim - 1] : NULL;
+
+    if (peer && peer->dead)
+        pmap__error_set(error, PMAP_ELOST, "pmap: %s, and %s was for it alone", peer->who ? peer->who : "a rank died", job->form.task->name);
+    else if (root->others == 0)
+        pmap__error_set(error, PMAP_ELOST, "pmap: no rank is left to run %s, for the root does not", job->form.task->name);
+    else
+        pmap__error_set(error, PMAP_ENOMEM, "pmap: no memory for the state of %d ranks", root->ranks);
+}
+
+/* There is no rank, or no memory, to deal chunks of the job: the root's threads run it alone, if they do at all. */
 static void go_without_ranks(struct pmap__root *root, struct pmap__job *job)
 {
     struct pmap_error error;
     size_t begin, end;
 
-    if (root->team || !pmap__work_take_rest(&job->work, &begin, &end))
+    if (job->local || !pmap__work_take_rest(&job->work, &begin, &end))
         return;
-    pmap__error_set(&error, PMAP_ENOMEM, "pmap: no memory for the state of %d ranks", root->ranks);
+    why_without_ranks(root, job, &error);
     pmap__job_fail(job, begin, end - begin, &error);
     pmap__root_settle(root, job);
+}
+
+/* May threads of the root run this child? What was lost with a rank may have killed it, and the root must not die: so they do only
+ * where nobody else is left. */
+static bool is_for_root(const struct pmap__root *root, const struct pmap__job *child)
+{
+    bool harmless = child->losses == 0 || root->others == 0;
+    return root->team && harmless && (child->form.aim == 0 || is_mine(root, child));
+}
+
+void pmap__root_forsake(struct pmap__root *root, struct pmap__queue *queue)
+{
+    struct pmap__job *job;
+
+    while ((job = pmap__job_in_line(queue->first)) != NULL) {
+        pmap__root_unlist(root, job);
+        if (job->local || !job->parent || !is_for_root(root, job)) {
+            go_without_ranks(root, job);
+            continue;
+        }
+        job->local = true;
+        if (!pmap__team_add_left(root->team, &job->work))
+            job->local = false;
+    }
 }
 
 static void open_job(struct pmap__root *root, struct pmap__job *job)
@@ -262,12 +363,14 @@ static void open_job(struct pmap__root *root, struct pmap__job *job)
     root->alive++;
     job->known = true;
     bool mine = is_mine(root, job);
-    if (root->team && job->parent && (mine || job->form.aim == 0)) {
+    if (job->parent && is_for_root(root, job)) {
         job->local = true;
         pmap__team_add(root->team, &job->work);
     }
     if (job->work.n == 0 || pmap__job_is_over(job)) {
         pmap__root_settle(root, job);
+    } else if (root->port && !mine && is_forsaken(root, job)) {
+        go_without_ranks(root, job);
     } else if (root->port && !mine && make_ranks(root, job)) {
         pmap__line_add(line_of(root, job), &job->place_in_line);
         root->offer_around = true;
@@ -431,16 +534,20 @@ static void tell_ranks(struct pmap__root *root, const struct pmap__frame *frame)
         root->port->ops->abort(root->port, "pmap: ranks could not be told of shared data");
 }
 
+/* The root's part; collective over the port, if it is not NULL. */
+static void keep(struct pmap__root *root, struct pmap__sharing *s, struct pmap__port *port)
+{
+    s->status = pmap__shares_add(&root->shared, port, port ? port->rank : 0, s->id, s->data, s->size);
+    if (s->status != PMAP_OK)
+        return;
+    atomic_store(&((struct pmap__tenant *)(uintptr_t)s->tenant)->shares, true);
+    pmap__shares_find(&root->shared, NULL, s->id)->tenant = s->tenant;
+}
+
 static void share(struct pmap__root *root, struct pmap__sharing *s)
 {
-    int rank = root->port ? root->port->rank : 0;
-
     tell_ranks(root, &(struct pmap__frame){.kind = PMAP__SHARE, .id = s->id, .size = s->size});
-    s->status = pmap__shares_add(&root->shared, root->port, rank, s->id, s->data, s->size);
-    if (s->status == PMAP_OK) {
-        atomic_store(&((struct pmap__tenant *)(uintptr_t)s->tenant)->shares, true);
-        pmap__shares_find(&root->shared, NULL, s->id)->tenant = s->tenant;
-    }
+    keep(root, s, root->port);
     if (s->status == PMAP_EMPI)
         root->port->ops->abort(root->port, "pmap: data could not be shared");
 }
@@ -490,10 +597,85 @@ static struct pmap__sharing *next_request(struct pmap__root *root)
     return s;
 }
 
+/* ---- Sharing among ranks that may die ----
+ *
+ * A collective call would wait for the dead. So each rank is sent a copy of its own, behind everything else that it is sent, and says
+ * when it has it. What is on its way at a time is bounded, for it is memory of the root's. */
+
+/* Bytes on their way; a single copy may be more. */
+#define ROUND_MAX ((size_t)256 << 20)
+
+static bool is_each_given_own(const struct pmap__root *root)
+{
+    return root->port && root->port->survives;
+}
+
+/* False if it has to wait. */
+static bool give_copy(struct pmap__root *root, int rank)
+{
+    const struct pmap__sharing *s = root->gathering;
+    struct pmap__frame frame = {.kind = PMAP__SHARE, .id = s->id, .size = s->size};
+    unsigned char head[PMAP__HEAD_MAX];
+
+    if (rank == root->port->rank || root->peers[rank].dead)
+        return true;
+    if (root->owing > 0 && s->size > ROUND_MAX / (size_t)(root->owing + 1))
+        return false;
+    enum pmap_status status = root->port->ops->send(root->port, rank, head, pmap__frame_encode(&frame, head), s->data, s->size, NULL);
+    if (status == PMAP_EMPI)
+        root->port->ops->abort(root->port, "pmap: data could not be shared");
+    root->refused |= status != PMAP_OK;
+    root->peers[rank].owes = status == PMAP_OK;
+    root->owing += status == PMAP_OK;
+    return true;
+}
+
+void pmap__root_hand_round(struct pmap__root *root)
+{
+    while (root->given < root->ranks && (root->refused || give_copy(root, root->given)))
+        root->given++;
+}
+
+static void begin_round(struct pmap__root *root, struct pmap__sharing *s)
+{
+    root->given = root->owing = 0;
+    root->refused = false;
+    while (s->remove && finds(root, s))
+        take_away(root, s);
+    if (!s->remove)
+        keep(root, s, NULL);
+    if (s->remove || s->status != PMAP_OK) {
+        gather(root, s, false);
+        return;
+    }
+    root->gathering = s;
+    pmap__root_hand_round(root);
+}
+
+static bool go_on_round(struct pmap__root *root, struct pmap__sharing *s)
+{
+    if (root->given < root->ranks || root->owing > 0)
+        return false;
+    if (root->refused) {
+        take_away(root, s);
+        s->status = PMAP_ENOMEM;
+    }
+    gather(root, s, false);
+    return true;
+}
+
 static bool handle_shares(struct pmap__root *root)
 {
     struct pmap__sharing *s = root->gathering;
 
+    if (s && is_each_given_own(root))
+        return go_on_round(root, s);
+    if (s == NULL && is_each_given_own(root)) {
+        s = next_request(root);
+        if (s)
+            begin_round(root, s);
+        return s != NULL;
+    }
     if (s == NULL) {
         s = next_request(root);
         if (s)
@@ -608,13 +790,13 @@ static bool step(struct pmap__loop *loop)
     struct pmap__root *root = (struct pmap__root *)loop; /* its first member */
     bool timed = root->port && root->steps++ % 8 == 0; /* a sample is enough: reading the clock costs as much as a message */
     uint64_t since = timed ? pmap__now() : 0;
-    bool happened = read_inbox(root);
+    bool happened = pmap__loss_handle(root);
 
+    happened |= read_inbox(root);
     happened |= handle_cancels(root);
     happened |= handle_shares(root);
     happened |= wake_later(root);
     happened |= send_letters(root);
-    happened |= pmap__loss_handle(root);
     if (root->offer_around) /* first: a look at the network takes as long as a message */
         pmap__deal_around(root);
     if (root->port)
@@ -735,6 +917,16 @@ int pmap__root_ranks(const struct pmap__root *root)
     return root->ranks;
 }
 
+int pmap__root_living(const struct pmap__root *root)
+{
+    return root->others + 1;
+}
+
+bool pmap__root_survives(const struct pmap__root *root)
+{
+    return root->survives;
+}
+
 int pmap__root_threads(const struct pmap__root *root)
 {
     return root->all_threads;
@@ -789,6 +981,8 @@ void pmap__root_discard(struct pmap__root *root)
     pmap__tickets_fini(&root->tickets);
     pmap__watch_release();
     pmap__times_free(root->times);
+    for (int rank = 0; rank < root->ranks; rank++)
+        free(root->peers[rank].who);
     free(root->peers);
     pthread_mutex_destroy(&root->lock);
     free(root);
@@ -813,6 +1007,8 @@ enum pmap_status pmap__root_create(const struct pmap__root_parts *parts, struct 
     r->sharing_last = &r->sharing;
     r->service_ns = 2 * PMAP__US; /* until measured: what a message costs on a common machine */
     r->ranks = r->port ? r->port->size : 1;
+    r->survives = parts->survives;
+    atomic_init(&r->others, r->ranks - 1);
     r->peers = calloc((size_t)r->ranks, sizeof *r->peers);
     if (r->peers == NULL)
         goto fail;
@@ -837,18 +1033,18 @@ fail:
 void pmap__root_start(struct pmap__root *root, const int threads[])
 {
     root->own_threads = root->team ? pmap__team_threads(root->team) : 0;
-    root->all_threads = root->own_threads;
+    atomic_store(&root->all_threads, root->own_threads);
     for (int rank = 0; root->port && rank < root->ranks; rank++)
         if (rank != root->port->rank) { /* the root needs no messages: as a peer it has no threads */
-            root->peers[rank].threads = threads[rank];
-            root->all_threads += threads[rank];
+            atomic_store(&root->peers[rank].threads, threads[rank]);
+            atomic_fetch_add(&root->all_threads, threads[rank]);
         }
     if (root->port)
         root->port->owner = root;
     if (!root->caller_steps)
         pmap__progress_add(&root->loop);
     if (root->port && root->port->lifeline)
-        pmap__lifeline_watch(root->port->lifeline, root->loop.bell, false);
+        pmap__lifeline_watch(root->port->lifeline, root->loop.bell, root->survives);
     pmap__watch_add(&root->watched);
 }
 

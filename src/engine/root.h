@@ -19,6 +19,7 @@ struct pmap__root_parts {
     struct pmap__team *team; /* NULL: the root runs no items, the other ranks do */
     const struct pmap__place *place; /* lives as long as the root */
     int asked;               /* threads of the root that were asked for; OpenMP may have given fewer */
+    bool survives;           /* ranks may die: the others take over what they held */
     bool caller_steps;       /* no thread of ours may use the port: its loop runs while the caller waits */
     void (*closed)(void *);  /* called at the very end of the root, with argument; may be NULL */
     void *argument;
@@ -35,6 +36,8 @@ void pmap__root_start(struct pmap__root *root, const int threads[]);
 void pmap__root_discard(struct pmap__root *root);
 
 int pmap__root_ranks(const struct pmap__root *root);
+int pmap__root_living(const struct pmap__root *root); /* ranks that are not dead */
+bool pmap__root_survives(const struct pmap__root *root);
 int pmap__root_threads(const struct pmap__root *root);
 int pmap__root_own_threads(const struct pmap__root *root);
 int pmap__root_threads_of(const struct pmap__root *root, int rank);

@@ -13,8 +13,16 @@
 #include "engine/ticket.h"
 #include "wire/frame.h"
 
+/* An item is given up when so many ranks have died that held it; and before that is the last chance, it is run where nothing
+ * else runs, so that nothing else is blamed. */
+#define PMAP__LOSSES_MAX 3
+
 struct pmap__peer {
-    int threads;
+    atomic_int threads;  /* 0: it gets nothing: it is the root, or dead */
+    bool dead;
+    char *who;           /* if it is dead: "rank 3 on node2 died"; malloc'ed; NULL: there was no memory */
+    bool suspect;        /* it has an item on its last chance, and gets nothing else */
+    bool owes;           /* it has been sent shared data, and has not answered */
     size_t chunks;     /* that it holds, of all jobs, */
     size_t singles;    /* and how many of them are of jobs of one piece */
     bool after_single; /* what it got last was one */
@@ -52,7 +60,11 @@ struct pmap__root {
     struct pmap__job *later; /* jobs that are not due yet */
     size_t alive;           /* jobs that the loop knows and are not done */
     struct pmap__peer *peers; /* by rank */
-    int ranks, own_threads, all_threads;
+    int ranks, own_threads;
+    atomic_int all_threads; /* these two of living ranks; any thread reads */
+    atomic_int others;      /* ranks that live, without the root */
+    bool survives;          /* ranks may die */
+    bool mourned;           /* those who died before the pool began are known */
     struct pmap__tickets tickets;
     uint64_t service_ns;     /* mean time the loop spends on one message of a chunk */
     unsigned steps;          /* of the loop, so far */
@@ -65,13 +77,24 @@ struct pmap__root {
     struct pmap__shares shared;
     struct pmap__sharing *gathering; /* the ranks have been told to HOLD for this; NULL: for nothing */
     int ready;               /* how many of them have answered */
+    int given;               /* where each rank gets its own copy: ranks below this have been sent it, */
+    int owing;               /* and so many have not answered; */
+    bool refused;            /* somebody had no memory for it */
     bool said_bye;
     struct pmap__meetings met; /* what was said then */
 };
 
+static inline struct pmap__job *pmap__job_in_line(struct pmap__waiter *place)
+{
+    return place ? (struct pmap__job *)((char *)place - offsetof(struct pmap__job, place_in_line)) : NULL;
+}
+
 /* root.c */
 void pmap__root_settle(struct pmap__root *root, struct pmap__job *job); /* complete it if nothing is outstanding; it may be gone */
 void pmap__root_unlist(struct pmap__root *root, struct pmap__job *job);
+void pmap__root_lose(struct pmap__root *root, struct pmap__job *job, size_t begin, size_t n, size_t grain, int rank); /* run them again */
+void pmap__root_forsake(struct pmap__root *root, struct pmap__queue *queue); /* the root alone runs what waits here, or nobody does */
+void pmap__root_hand_round(struct pmap__root *root); /* go on sending shared data */
 
 /* interrupt.c */
 uint64_t pmap__interrupt_look(struct pmap__watched *watched); /* the watcher's look at a root */
@@ -85,7 +108,10 @@ void pmap__deal_clean(struct pmap__root *root);  /* drop jobs that have nothing 
 void pmap__deal_cancel(struct pmap__root *root, const struct pmap__job *job); /* tell the ranks */
 bool pmap__deal_tell(struct pmap__root *root, const struct pmap__frame *frame); /* the same head to all other ranks */
 
+void pmap__deal_lose(struct pmap__root *root, int rank); /* take back what it holds */
+
 /* loss.c */
+
 bool pmap__loss_handle(struct pmap__root *root); /* see to ranks that have died; true if there was one */
 
 #endif

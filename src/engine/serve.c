@@ -521,6 +521,27 @@ static void cancel(struct pmap__server *server, uint64_t job)
     }
 }
 
+static bool is_own_copy(const struct pmap__server *server, int from, const struct pmap__frame *f)
+{
+    return server->port->survives && from == server->root && (f->kind == PMAP__SHARE || f->kind == PMAP__UNSHARE);
+}
+
+/* Where ranks may die each has its own copy of what is shared: see root.c. No item runs that uses what is taken away. */
+static void take_copy(struct pmap__server *server, const struct pmap__frame *f, const void *body, size_t size)
+{
+    struct pmap__frame answer = {.kind = PMAP__READY, .id = f->id, .size = f->size};
+
+    if (f->kind == PMAP__UNSHARE) {
+        pmap__shares_remove(&server->shared, server->port, f->id);
+        return;
+    }
+    if (size != f->size)
+        fail(server, "shared data came whose size is wrong");
+    if (pmap__shares_add(&server->shared, NULL, server->root, f->id, body, size) != PMAP_OK)
+        answer.size = 0;
+    send_frame(server, &answer, NULL, 0, NULL);
+}
+
 /* A message is complete; its body, if it has one, has landed, or could not. */
 static void handle(struct pmap__server *server, int from, const struct pmap__frame *f, void *body, size_t size)
 {
@@ -561,6 +582,11 @@ static void handle(struct pmap__server *server, int from, const struct pmap__fra
         server->sharing.remove = f->kind == PMAP__UNSHARE;
         server->sharing.id = f->id;
         server->sharing.size = f->size;
+        break;
+    case PMAP__LOST:
+        server->port->ops->lost(server->port, f->rank);
+        if (server->place->post)
+            pmap__post_lost(server->place->post, f->rank);
         break;
     case PMAP__BYE:
         server->bye = true;
@@ -603,6 +629,10 @@ static void whole(void *owner, int from, const unsigned char *head, size_t head_
 
     if (pmap__frame_decode(head, head_size, &f, &inside, &error) != PMAP_OK) {
         fail(owner, error.text);
+        return;
+    }
+    if (is_own_copy(owner, from, &f)) {
+        take_copy(owner, &f, body, size);
         return;
     }
     void *place = size ? landing_place(owner, &f, size) : NULL;

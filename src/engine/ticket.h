@@ -19,10 +19,12 @@ struct pmap__ticket {
     size_t begin, n;       /* positions of the job */
     size_t first;          /* what the rank calls the first of them */
     unsigned wants;        /* that the rank was told */
+    size_t grain;          /* positions that a thread takes at a time */
     bool single;           /* of a job of one piece */
     struct pmap__lasting lasting; /* what it adds to what the rank holds */
     bool landing; /* the answer is on its way to its place */
     bool answered, sent;
+    bool lost;             /* with its rank: it counts as answered, and that is all */
     bool records_due, records_here; /* there are records, says the answer; they have come */
     void *packed;   /* what is sent, if it had to be packed; malloc'ed */
     void *in;   /* where the answer lands, if that is not its place yet; malloc'ed */

@@ -148,7 +148,7 @@ static bool nothing_under_way(struct pmap__site *site, int unused, size_t unused
     (void)unused;
     (void)unused_too;
     for (size_t rank = 0; rank < site->plan.ranks; rank++)
-        if (atomic_load(&site->under_way[rank]))
+        if (atomic_load(&site->under_way[rank]) && !atomic_load(&site->lost[rank]))
             return false;
     return true;
 }
@@ -156,6 +156,18 @@ static bool nothing_under_way(struct pmap__site *site, int unused, size_t unused
 bool pmap__shuffle_settle(struct pmap__site *site, bool whatever)
 {
     return wait_until(site, nothing_under_way, 0, 0, whatever);
+}
+
+void pmap__shuffle_lost(struct pmap__resident *resident, int rank)
+{
+    struct pmap__site *site = (struct pmap__site *)resident; /* its first member */
+    struct pmap_error error;
+
+    if ((uint64_t)rank >= site->plan.ranks || site->plan.threads[rank] == 0)
+        return;
+    pmap__error_set(&error, PMAP_ELOST, "rank %d died, and with it what it had of this map-reduce", rank);
+    atomic_store(&site->lost[rank], true);
+    pmap__site_fail(site, PMAP_ELOST, &error);
 }
 
 /* ---- Receiving ---- */

@@ -53,6 +53,9 @@ static enum pmap_status make_arrays(struct pmap__site *site)
     site->emitters = calloc(site->n_emitters, sizeof *site->emitters);
     if (site->stores == NULL || site->stashes == NULL || site->files == NULL || site->emitters == NULL)
         return PMAP_ENOMEM;
+    site->lost = calloc((size_t)site->plan.ranks, sizeof *site->lost);
+    if (site->lost == NULL)
+        return PMAP_ENOMEM;
     site->under_way = calloc((size_t)site->plan.ranks, sizeof *site->under_way);
     if (site->under_way == NULL)
         return PMAP_ENOMEM;
@@ -100,7 +103,8 @@ enum pmap_status pmap__site_create(struct pmap__plan *plan, const struct pmap__p
         return PMAP_ENOMEM;
     site->plan = *plan;
     *plan = (struct pmap__plan){0};
-    site->resident = (struct pmap__resident){.number = site->plan.number, .arrived = pmap__shuffle_arrived, .evicted = evicted};
+    site->resident = (struct pmap__resident){.number = site->plan.number, .arrived = pmap__shuffle_arrived, .lost = pmap__shuffle_lost,
+                                                .evicted = evicted};
     site->rank = place->rank;
     site->place = place;
     site->before = before;
@@ -154,6 +158,7 @@ void pmap__site_destroy(struct pmap__site *site)
     free(site->stashes);
     free(site->stores);
     free(site->under_way);
+    free(site->lost);
     pmap__scratch_destroy(site->scratch);
     pmap__plan_free(&site->plan);
     pthread_mutex_destroy(&site->lock);

@@ -69,6 +69,7 @@ struct pmap__site {
     /* Shuffle */
     size_t window;                   /* bytes on their way to one rank */
     atomic_size_t *under_way;        /* to each rank */
+    atomic_bool *lost;               /* each rank is dead, and acknowledges nothing */
     pthread_mutex_t lock;            /* with it one waits for changed: something was acknowledged */
     pthread_cond_t changed;
     atomic_uint_fast64_t shuffled;   /* bytes sent */
@@ -98,6 +99,9 @@ bool pmap__shuffle_block(struct pmap__site *site, size_t partition, struct pmap_
 
 /* Wait until all that this rank has sent is in stores; whatever: also if the call has failed, or is cancelled. False as above. */
 bool pmap__shuffle_settle(struct pmap__site *site, bool whatever);
+
+/* A rank is dead. If it had a part in this, the call has failed. */
+void pmap__shuffle_lost(struct pmap__resident *resident, int rank);
 
 void pmap__shuffle_arrived(struct pmap__resident *resident, struct pmap__letter *letter);
 

@@ -135,10 +135,11 @@ static void say(int fd, char byte)
         send(fd, &byte, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-/* A byte is sent every quarter of the heartbeat, and given up after three more. */
+/* A byte is sent every quarter of the heartbeat, and given up when it is not acknowledged for so long; it is sent again after 0.2 s, and
+ * then at intervals that double, so that a network that comes back within half of that time is in time. */
 static void harden(int fd, uint32_t heartbeat)
 {
-    int on = 1, limit = (int)(heartbeat / 4 * 3);
+    int on = 1, limit = (int)heartbeat;
 
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &limit, sizeof limit);
@@ -423,7 +424,7 @@ static void strand_ends(struct pmap__lifeline *line, struct strand *strand, enum
     if (!is_root(line))
         return;
     atomic_store(&line->fates[strand->hello.rank], (unsigned char)fate);
-    if (fate == LEFT)
+    if (fate == LEFT && !atomic_load(&line->forbearing))
         return;
     if (line->since == 0)
         line->since = pmap__now();
@@ -801,17 +802,22 @@ bool pmap__lifeline_news(const struct pmap__lifeline *line)
     return atomic_load_explicit(&line->news, memory_order_acquire) > 0;
 }
 
+bool pmap__lifeline_is_gone(const struct pmap__lifeline *line, int rank)
+{
+    return rank != line->root && atomic_load_explicit(&line->fates[rank], memory_order_acquire) != ALIVE;
+}
+
 int pmap__lifeline_next(struct pmap__lifeline *line, char text[static PMAP__OBITUARY_MAX])
 {
     for (int rank = 0; rank < line->n && pmap__lifeline_news(line); rank++) {
         unsigned char fate = atomic_load(&line->fates[rank]);
-        if (fate != DIED && fate != UNREACHABLE)
+        if (fate != DIED && fate != UNREACHABLE && (fate != LEFT || !atomic_load(&line->forbearing)))
             continue;
         if (!atomic_compare_exchange_strong(&line->fates[rank], &fate, TOLD))
             continue; /* somebody else is telling */
         atomic_fetch_sub(&line->news, 1);
         snprintf(text, PMAP__OBITUARY_MAX, "rank %d on %s %s", rank, line->strands[rank].hello.host,
-                 fate == DIED ? "died" : "cannot be reached any more");
+                 fate == DIED ? "died" : fate == LEFT ? "exited" : "cannot be reached any more");
         return rank;
     }
     return -1;

@@ -38,7 +38,7 @@ struct pmap__lifeline;
 enum pmap_status pmap__lifeline_open(struct pmap__port *port, int root, int *missing, struct pmap_error *error);
 
 /* On the root: from now on the bell is rung when a rank dies. Whoever is rung takes the news within 200 ms; else all ranks are
- * ended with a text. forbearing: news may also wait for ever. */
+ * ended with a text. forbearing: news may also wait for ever, and a rank that says goodbye is news, too. */
 void pmap__lifeline_watch(struct pmap__lifeline *line, struct pmap__bell *bell, bool forbearing);
 
 /* Say goodbye and end the thread. Not collective. NULL is fine. */
@@ -46,6 +46,9 @@ void pmap__lifeline_close(struct pmap__lifeline *line);
 
 /* Is there somebody whose death is not known yet? Any thread. */
 bool pmap__lifeline_news(const struct pmap__lifeline *line);
+
+/* Is this rank dead, or has it said goodbye, or has it never had a lifeline? On the root; any thread. */
+bool pmap__lifeline_is_gone(const struct pmap__lifeline *line, int rank);
 
 /* Who, and what happened to it: "rank 3 on node2 died". -1: nobody. */
 #define PMAP__OBITUARY_MAX 160

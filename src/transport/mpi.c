@@ -9,10 +9,15 @@
  * Receiving: SLOTS envelopes are posted for any source, and looked at in the order they were posted. Sending:
  * an envelope is copied into a letter of its own and goes out with MPI_Isend; letters whose requests are done go
  * back to a list for the next. How many letters are under way is bounded by the engine, which bounds the chunks.
+ *
+ * A port that survives the death of ranks lets MPI use no memory but its own: what is sent is copied, and what is received is
+ * delivered when it is whole, behind all that the same rank sent before. What MPI may still use for the sake of a dead rank is
+ * never freed.
  */
 #include "transport/lifeline.h"
 #include "transport/mpi_process.h"
 #include "transport/mpi_share.h"
+#include "transport/mpi_star.h"
 
 #include "base/error.h"
 
@@ -27,7 +32,7 @@
 /* An int counts the bytes of a message, and some networks dislike more. */
 #define SEGMENT ((size_t)1 << 30)
 
-enum { TAG_ENVELOPE = 1, TAG_BODY = 2 };
+enum { TAG_ENVELOPE = 1, TAG_BODY = 2, TAG_STAR = 3 };
 
 struct envelope {
     uint64_t body_size;
@@ -44,10 +49,10 @@ struct letter {
     MPI_Request *requests; /* one for each piece; NULL if one is enough */
     MPI_Request single;
     int pieces;
+    int peer;       /* who sent it, or gets it */
     void *token;    /* out: for sent(); NULL if nobody asked */
-    int from;       /* in: who sent it, */
-    void *body;     /*     where the body goes, */
-    void *dropped;  /*     or a buffer of our own that nobody looks at */
+    void *body;     /* in: where the body goes, */
+    void *own;      /*     or a buffer of our own, for a body that nobody wants; on a port that survives for any */
     struct envelope envelope;
 };
 
@@ -64,6 +69,9 @@ struct mpi_port {
     bool busy;               /* the last poll found an envelope */
     struct letter *out, *in; /* under way */
     struct letter *spare;
+    bool *dead;              /* of each rank, on a port that survives; NULL elsewhere */
+    bool dying;              /* a rank has just died, and there may be letters from or to it */
+    struct pmap__mpi_star star; /* on a port that survives */
     struct pmap__mpi_nodes nodes;   /* for share() */
     struct pmap__mpi_member member; /* of the list of live ports */
 };
@@ -154,14 +162,14 @@ static struct letter *letter_take(struct mpi_port *p)
         return NULL;
     letter->requests = NULL;
     letter->pieces = 0;
-    letter->dropped = NULL;
+    letter->own = NULL;
     return letter;
 }
 
 static void letter_give(struct mpi_port *p, struct letter *letter)
 {
     free(letter->requests);
-    free(letter->dropped);
+    free(letter->own);
     letter->next = p->spare;
     p->spare = letter;
 }
@@ -231,6 +239,16 @@ static enum pmap_status post(struct mpi_port *p, struct letter *letter)
     return PMAP_OK;
 }
 
+/* *body becomes a copy that belongs to the letter. */
+static bool copy_body(struct letter *letter, const void **body, size_t size)
+{
+    letter->own = malloc(size);
+    if (letter->own == NULL)
+        return false;
+    *body = memcpy(letter->own, *body, size);
+    return true;
+}
+
 static enum pmap_status mpi_send(struct pmap__port *port, int to, const unsigned char *head, size_t head_size,
                                  const void *body, size_t size, void *token)
 {
@@ -241,10 +259,15 @@ static enum pmap_status mpi_send(struct pmap__port *port, int to, const unsigned
 
     if (letter == NULL)
         return PMAP_ENOMEM;
-    if (!letter_reserve(letter, inlined ? 0 : size)) {
+    if (!letter_reserve(letter, inlined ? 0 : size) || (port->survives && !inlined && !copy_body(letter, &body, size))) {
         letter_give(p, letter);
         return PMAP_ENOMEM;
     }
+    if (port->survives && p->dead[to]) {
+        letter_give(p, letter);
+        return PMAP_OK;
+    }
+    letter->peer = to;
     letter->token = token;
     letter->envelope.body_size = size;
     letter->envelope.head_size = (uint32_t)head_size;
@@ -308,42 +331,51 @@ static void close_slots(struct mpi_port *p)
     }
 }
 
-/* Nobody wants this body, or there is no memory for it: take it off the network. */
-static enum pmap_status drop_body(struct letter *letter, size_t size)
-{
-    letter->dropped = malloc(size);
-    return letter->dropped ? PMAP_OK : PMAP_ENOMEM;
-}
-
+/* The message is complete when its body is; where that goes nowhere, because nobody wants it, or there is no memory for it, or
+ * the port survives, it is taken off the network all the same. */
 static enum pmap_status expect_body(struct mpi_port *p, const struct envelope *e, int from, void *body)
 {
     struct letter *letter = letter_take(p);
-    size_t size = (size_t)e->body_size;
+    size_t size = e->inlined ? 0 : (size_t)e->body_size;
 
     if (letter == NULL)
         return PMAP_ENOMEM;
-    if (!letter_reserve(letter, size) || (body == NULL && drop_body(letter, size) != PMAP_OK)) {
+    if (!letter_reserve(letter, size) || (body == NULL && size && (letter->own = malloc(size)) == NULL)) {
         letter_give(p, letter);
         return PMAP_ENOMEM;
     }
-    letter->from = from;
+    letter->peer = from;
     letter->body = body;
-    memcpy(&letter->envelope, e, ENVELOPE_SIZE(e->head_size, 0));
+    memcpy(&letter->envelope, e, ENVELOPE_SIZE(e->head_size, e->inlined ? e->body_size : 0));
     /* Appended: bodies are looked at in the order they will likely come. */
     struct letter **last = &p->in;
     while (*last)
         last = &(*last)->next;
     letter->next = NULL;
     *last = letter;
-    return post_body(p, letter, body ? body : letter->dropped, size, from, false);
+    return post_body(p, letter, body ? body : letter->own, size, from, false);
+}
+
+/* Is a message of this rank still incomplete, before this letter; NULL: at all? */
+static bool is_behind(const struct mpi_port *p, const struct letter *letter, int from)
+{
+    const struct letter *before = p->in;
+    while (before && before != letter && before->peer != from)
+        before = before->next;
+    return before != letter && before != NULL;
 }
 
 static enum pmap_status open_envelope(struct mpi_port *p, const struct pmap__receiver *r, const struct envelope *e,
                                       int from)
 {
     size_t size = (size_t)e->body_size;
+    bool inside = size == 0 || e->inlined;
 
-    if (r->whole && (size == 0 || e->inlined)) {
+    if (p->port.survives && p->dead[from])
+        return PMAP_OK;
+    if (p->port.survives && (!inside || is_behind(p, NULL, from)))
+        return expect_body(p, e, from, NULL);
+    if (r->whole && inside) {
         r->whole(r->owner, from, e->bytes, e->head_size, e->bytes + e->head_size, size);
         return PMAP_OK;
     }
@@ -394,13 +426,66 @@ static enum pmap_status poll_envelopes(struct mpi_port *p, const struct pmap__re
     return PMAP_OK;
 }
 
+/* A message that is whole, on a port that survives. */
+static void deliver(const struct pmap__receiver *r, struct letter *letter)
+{
+    const struct envelope *e = &letter->envelope;
+    size_t size = (size_t)e->body_size;
+    const void *body = e->inlined ? e->bytes + e->head_size : letter->own;
+
+    if (r->whole) {
+        r->whole(r->owner, letter->peer, e->bytes, e->head_size, body, size);
+        return;
+    }
+    void *place = size ? r->land(r->owner, letter->peer, e->bytes, e->head_size, size) : NULL;
+    if (place)
+        memcpy(place, body, size);
+    r->arrived(r->owner, letter->peer, e->bytes, e->head_size, place, size);
+}
+
+static enum pmap_status poll_in_order(struct mpi_port *p, const struct pmap__receiver *r, int *events)
+{
+    struct letter **at = &p->in, *letter;
+    int done;
+
+    while ((letter = *at) != NULL) {
+        done = letter->pieces == 0;
+        if (!done && MPI_Testall(letter->pieces, requests_of(letter), &done, MPI_STATUSES_IGNORE) != MPI_SUCCESS)
+            return PMAP_EMPI;
+        if (!done || is_behind(p, letter, letter->peer)) {
+            at = &letter->next;
+            continue;
+        }
+        *at = letter->next;
+        if (!p->dead[letter->peer])
+            deliver(r, letter);
+        letter_give(p, letter);
+        (*events)++;
+    }
+    return PMAP_OK;
+}
+
+/* Letters of the dead: nobody waits for them any more, and MPI may use their memory for ever. */
+static void abandon_letters(const struct mpi_port *p, struct letter **at)
+{
+    while (*at) {
+        struct letter *letter = *at;
+        if (p->dead[letter->peer])
+            *at = letter->next;
+        else
+            at = &letter->next;
+    }
+}
+
 static enum pmap_status poll_in(struct mpi_port *p, const struct pmap__receiver *r, int *events)
 {
     struct letter **at = &p->in, *letter;
     enum pmap_status status;
 
+    if (p->port.survives)
+        return poll_in_order(p, r, events);
     while ((status = unlink_done(&at, &letter)) == PMAP_OK && letter) {
-        r->arrived(r->owner, letter->from, letter->envelope.bytes, letter->envelope.head_size, letter->body,
+        r->arrived(r->owner, letter->peer, letter->envelope.bytes, letter->envelope.head_size, letter->body,
                    (size_t)letter->envelope.body_size);
         letter_give(p, letter);
         (*events)++;
@@ -411,6 +496,12 @@ static enum pmap_status poll_in(struct mpi_port *p, const struct pmap__receiver 
 static enum pmap_status mpi_poll(struct pmap__port *port, const struct pmap__receiver *receiver, int *events)
 {
     struct mpi_port *p = mine(port);
+
+    if (p->dying) {
+        p->dying = false;
+        abandon_letters(p, &p->in);
+        abandon_letters(p, &p->out);
+    }
     enum pmap_status status = poll_envelopes(p, receiver, events);
     if (status == PMAP_OK)
         status = poll_in(p, receiver, events);
@@ -429,19 +520,134 @@ static void abort_ranks(struct pmap__port *port, const char *text)
 {
     (void)port;
     if (text)
-        fprintf(stderr, "%s; ending all ranks\n", text);
+        fprintf(stderr, "%s; ending %s\n", text, pmap__mpi_dies_alone() ? "this rank" : "all ranks");
     pmap__mpi_abort(EXIT_FAILURE);
+}
+
+/* ---- Surviving ---- */
+
+static enum pmap_status star_broadcast(struct pmap__port *port, int root, void *bytes, size_t size)
+{
+    return pmap__mpi_star_broadcast(&mine(port)->star, root, bytes, size);
+}
+
+static enum pmap_status star_least(struct pmap__port *port, int *value)
+{
+    return pmap__mpi_star_least(&mine(port)->star, value);
+}
+
+static enum pmap_status star_gather(struct pmap__port *port, int root, int value, int all[])
+{
+    return root == port->survivors_root ? pmap__mpi_star_gather(&mine(port)->star, value, all) : PMAP_EMPI;
+}
+
+static enum pmap_status star_node_gather(struct pmap__port *port, const void *my, size_t size, void **all, int *n, int *me)
+{
+    return pmap__mpi_star_node_gather(&mine(port)->star, my, size, all, n, me);
+}
+
+static void lost(struct pmap__port *port, int rank)
+{
+    mine(port)->dead[rank] = true;
+    mine(port)->dying = true;
+}
+
+/* The ranks part from each other, not for ever. */
+static void star_close(struct pmap__port *port, const struct pmap__meetings *met)
+{
+    int nothing = 0;
+
+    star_least(port, &nothing); /* a message that MPI has taken may still sit on this side: see mpi_close */
+    pmap__lifeline_watch(port->lifeline, NULL, true);
+    pmap__mpi_delist(&mine(port)->member, met);
+    port->owner = NULL;
+    port->met = (struct pmap__meetings){0};
+}
+
+static const struct pmap__transport transport_survivors = {
+    .name = "mpi, surviving",
+    .send = mpi_send,
+    .poll = mpi_poll,
+    .active = active,
+    .abort = abort_ranks,
+    .broadcast = star_broadcast,
+    .least = star_least,
+    .gather = star_gather,
+    .node_gather = star_node_gather,
+    .lost = lost,
+    .close = star_close,
+};
+
+static enum pmap_status meet(struct mpi_port *p)
+{
+    MPI_Request request;
+    return MPI_Ibarrier(p->comm, &request) == MPI_SUCCESS ? pmap__mpi_await(&request, "MPI_Ibarrier", NULL) : PMAP_EMPI;
+}
+
+static enum pmap_status unreachable(struct pmap_error *error)
+{
+    return pmap__error_set(error, PMAP_EMPI, "pmap_create: the ranks could not reach each other");
+}
+
+/* All or none. */
+static enum pmap_status agree_to_leave(struct pmap__port *port, const bool *dead, struct pmap_error *error)
+{
+    enum pmap_status status = pmap__mpi_may_leave(error);
+
+    if (status == PMAP_OK && dead == NULL)
+        status = pmap__error_set(error, PMAP_ENOMEM, "pmap_create: no memory for the state of %d ranks", port->size);
+    int everybody = status == PMAP_OK;
+    if (least(port, &everybody) != PMAP_OK)
+        return unreachable(error);
+    if (status == PMAP_OK && !everybody)
+        status = pmap__error_set(error, PMAP_EINVAL, "pmap_create: survive is true, but not possible on another rank");
+    return status;
+}
+
+static enum pmap_status survive(struct pmap__port *port, int root, struct pmap_error *error)
+{
+    struct mpi_port *p = mine(port);
+    bool *dead = calloc((size_t)port->size, sizeof *dead);
+    enum pmap_status status = agree_to_leave(port, dead, error);
+
+    if (status != PMAP_OK) {
+        free(dead);
+        return status;
+    }
+    p->dead = dead;
+    p->star = (struct pmap__mpi_star){.comm = p->comm, .tag = TAG_STAR, .root = root, .port = port};
+    if (meet(p) != PMAP_OK)
+        return unreachable(error);
+    pmap__mpi_leave_launcher(port, root);
+    if (meet(p) != PMAP_OK)
+        return unreachable(error);
+    port->ops = &transport_survivors;
+    port->copied = SIZE_MAX;
+    port->survivors_root = root;
+    port->survives = true;
+    return PMAP_OK;
 }
 
 /* ---- Life ---- */
 
 static const struct pmap__transport transport_mpi;
 
+static struct pmap__port *open_again(void)
+{
+    struct pmap__port *port = pmap__mpi_survivors();
+
+    if (port)
+        pmap__mpi_enlist(&mine(port)->member);
+    return port;
+}
+
 enum pmap_status pmap__mpi_open(const void *comm, uint64_t where, struct pmap__port **port, struct pmap_error *error)
 {
     MPI_Comm c = comm ? *(const MPI_Comm *)comm : MPI_COMM_WORLD;
     MPI_Request request;
 
+    if ((*port = open_again()) != NULL)
+        return PMAP_OK;
     struct mpi_port *p = calloc(1, sizeof *p);
     if (p == NULL)
         return pmap__error_set(error, PMAP_ENOMEM, "pmap_create: no memory for a port of %zu bytes", sizeof *p);
@@ -502,5 +708,6 @@ static const struct pmap__transport transport_mpi = {
     .node_gather = node_gather,
     .share = mpi_share,
     .unshare = mpi_unshare,
+    .survive = survive,
     .close = mpi_close,
 };

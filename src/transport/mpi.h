@@ -26,8 +26,10 @@ enum pmap__mpi_state pmap__mpi_state(void);
 /* Does MPI allow the calling thread to use it? Always with MULTIPLE, else only the one that initialised it. */
 bool pmap__mpi_my_thread(void);
 
-/* Asks for MPI_THREAD_SERIALIZED, and makes do with MPI_THREAD_FUNNELED. */
-enum pmap_status pmap__mpi_init(struct pmap_error *error);
+/* Asks for MPI_THREAD_SERIALIZED, and makes do with MPI_THREAD_FUNNELED. survive: in such a way that a port over all ranks can survive
+ * their death. PMAP_OK; PMAP_EINVAL: MPI is initialised, but the ranks do not all say the same, or it is not possible here;
+ * PMAP_EMPI. */
+enum pmap_status pmap__mpi_init(bool survive, struct pmap_error *error);
 
 /* May several threads use MPI, one after the other? */
 bool pmap__mpi_in_turn(void);
@@ -37,7 +39,8 @@ void pmap__mpi_finalize(void);
  * nothing, nor do calls where the program does not own MPI. */
 void pmap__mpi_on_finalize(void (*function)(void));
 
-/* End all ranks of the job at once. Any thread; does not return. */
+/* End all ranks of the job at once; or, if this rank's death will be survived, this one alone. Any thread; does not return. */
+bool pmap__mpi_dies_alone(void);
 void pmap__mpi_abort(int code);
 
 /* Is the program's communicator one on which a pool can live? comm points to an MPI_Comm; NULL means

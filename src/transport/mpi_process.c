@@ -17,11 +17,13 @@
 #include "base/patience.h"
 #include "base/will.h"
 #include "transport/lifeline.h"
+#include "transport/mpi_leave.h"
 
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -38,6 +40,8 @@ static struct {
         struct memory *next;
     } *memories;
     /* without the lock: */
+    struct pmap__port *survivors; /* all ranks have left the launcher's care, and this is their port; NULL: they have not */
+    bool may_leave;           /* MPI was initialised for that */
     MPI_Comm questions;       /* all ranks; the progress thread's; MPI_COMM_NULL: MPI is not ours, or there were no meetings yet */
     atomic_bool side_by_side; /* there were some, and nobody has wondered yet; any thread */
 } mpi = {.lock = PTHREAD_MUTEX_INITIALIZER, .questions = MPI_COMM_NULL};
@@ -164,16 +168,56 @@ bool pmap__mpi_my_thread(void)
     return mine || level == MPI_THREAD_MULTIPLE;
 }
 
-enum pmap_status pmap__mpi_init(struct pmap_error *error)
+/* Do all ranks want the same, and can all of them have it? */
+static enum pmap_status agree_to_survive(bool survive, enum pmap_status verdict, struct pmap_error *error)
 {
-    int level;
+    int mine[3] = {survive, !survive, verdict == PMAP_OK}, least[3]; /* a survivor, somebody else, somebody who cannot */
+
+    MPI_Allreduce(mine, least, 3, MPI_INT, MPI_MIN, MPI_COMM_WORLD);
+    if (least[0] == least[1]) /* both are 0 */
+        return pmap__error_set(error, PMAP_EINVAL, "pmap_create: survive is %s here, but %s on another rank", survive ? "true" : "false",
+                               survive ? "false" : "true");
+    if (verdict == PMAP_OK && !least[2])
+        return pmap__error_set(error, PMAP_EINVAL, "pmap_create: survive is true, but not possible on another rank");
+    return verdict;
+}
+
+enum pmap_status pmap__mpi_init(bool survive, struct pmap_error *error)
+{
+    int level, size;
+    enum pmap_status verdict = survive ? pmap__mpi_leave_prepare(error) : PMAP_OK;
     int code = MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, &level);
     if (code != MPI_SUCCESS)
         return pmap__mpi_failed(code, "MPI_Init_thread", error);
     if (level < MPI_THREAD_FUNNELED)
         return pmap__error_set(error, PMAP_EMPI, "pmap_create: this MPI does not allow threads (MPI_THREAD_FUNNELED)");
     mpi.ours = true;
-    return PMAP_OK;
+    MPI_Comm_size(MPI_COMM_WORLD, &size);
+    if (size == 1) /* there is nobody to be survived */
+        return PMAP_OK;
+    verdict = agree_to_survive(survive, verdict, error);
+    mpi.may_leave = survive && verdict == PMAP_OK;
+    return verdict;
+}
+
+enum pmap_status pmap__mpi_may_leave(struct pmap_error *error)
+{
+    if (mpi.may_leave)
+        return pmap__mpi_leave_check(error);
+    return pmap__error_set(error, PMAP_EINVAL, "pmap_create: survive is true, but %s",
+                           mpi.ours ? "was not in the first pool of the program"
+                                    : "the program initialised MPI itself: leave that to pmap_create");
+}
+
+void pmap__mpi_leave_launcher(struct pmap__port *port, int root)
+{
+    pmap__mpi_leave(port->rank == root);
+    mpi.survivors = port;
+}
+
+struct pmap__port *pmap__mpi_survivors(void)
+{
+    return mpi.survivors;
 }
 
 bool pmap__mpi_in_turn(void)
@@ -231,11 +275,31 @@ static void end_questions(void)
     MPI_Comm_free(&mpi.questions);
 }
 
+/* Survivors cannot finalize MPI: they say goodbye, and go. */
 void pmap__mpi_finalize(void)
 {
+    if (mpi.survivors) {
+        pmap__lifeline_close(mpi.survivors->lifeline);
+        return;
+    }
     end_questions();
     forget_memories();
     MPI_Finalize();
+}
+
+bool pmap__mpi_dies_alone(void)
+{
+    return mpi.survivors && mpi.survivors->rank != mpi.survivors->survivors_root;
+}
+
+/* A survivor that cannot go on is as good as dead, and the others go on without it. By a signal, for an exit with another
+ * status than 0 is the program's own verdict, and would be heard as such. */
+static void die_alone(void)
+{
+    fflush(NULL);
+    kill(getpid(), SIGKILL);
+    for (;;)
+        pause();
 }
 
 /* Where the launcher is gone, or does not care, MPI_Abort may wait for it for ever, and other ranks hear nothing: they are told
@@ -244,9 +308,12 @@ void pmap__mpi_abort(int code)
 {
     signal(SIGALRM, SIG_DFL);
     alarm(1);
+    if (pmap__mpi_dies_alone())
+        die_alone();
     pmap__will_execute();
     pmap__lifelines_end_all();
-    MPI_Abort(MPI_COMM_WORLD, code);
+    if (mpi.survivors == NULL) /* else nobody would hear it */
+        MPI_Abort(MPI_COMM_WORLD, code);
     _exit(code);
 }
 
@@ -388,7 +455,7 @@ static void open_questions(MPI_Comm comm, const struct pmap__meetings *met)
     if (met->n > 0)
         atomic_store(&mpi.side_by_side, true);
     MPI_Comm_compare(comm, MPI_COMM_WORLD, &result);
-    if (!mpi.ours || met->n == 0 || mpi.questions != MPI_COMM_NULL || result == MPI_UNEQUAL || result == MPI_SIMILAR)
+    if (!mpi.ours || mpi.survivors || met->n == 0 || mpi.questions != MPI_COMM_NULL || result == MPI_UNEQUAL || result == MPI_SIMILAR)
         return;
     if (MPI_Comm_idup(comm, &questions, &request) == MPI_SUCCESS && pmap__mpi_await(&request, "MPI_Comm_idup", NULL) == PMAP_OK)
         mpi.questions = questions;

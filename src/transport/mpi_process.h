@@ -22,6 +22,15 @@ enum pmap_status pmap__mpi_await(MPI_Request *request, const char *what, struct 
 /* The same for MPI_Comm_idup, in which the ranks come together for a pool; ranks that ask hear that this one is at this line. */
 enum pmap_status pmap__mpi_await_all(MPI_Request *request, uint64_t where, struct pmap_error *error);
 
+/* Can this rank leave the launcher's care? PMAP_OK; PMAP_EINVAL, and what to do. */
+enum pmap_status pmap__mpi_may_leave(struct pmap_error *error);
+
+/* If all ranks can, they do, between two barriers; the port, over all of them, is the process's until that ends. */
+void pmap__mpi_leave_launcher(struct pmap__port *port, int root);
+
+/* The port of those that have; NULL: they have not. */
+struct pmap__port *pmap__mpi_survivors(void);
+
 /* A port in the list; part of the port. */
 struct pmap__mpi_member {
     struct pmap__port *port;

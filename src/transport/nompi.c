@@ -30,8 +30,9 @@ bool pmap__mpi_my_thread(void)
     return true;
 }
 
-enum pmap_status pmap__mpi_init(struct pmap_error *error)
+enum pmap_status pmap__mpi_init(bool survive, struct pmap_error *error)
 {
+    (void)survive;
     return absent(error);
 }
 
@@ -47,6 +48,11 @@ void pmap__mpi_on_finalize(void (*function)(void))
 
 void pmap__mpi_finalize(void)
 {
+}
+
+bool pmap__mpi_dies_alone(void)
+{
+    return false;
 }
 
 void pmap__mpi_abort(int code)

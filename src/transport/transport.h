@@ -87,6 +87,15 @@ struct pmap__transport {
     /* Collective: give a segment back. All ranks give them back in the same order, before close. */
     void (*unshare)(struct pmap__port *port, struct pmap__segment *segment);
 
+    /* Collective, once, on a port with a lifeline to every rank: from now on a rank may die alone, and the port survives it, if its root
+     * is this one. The collective calls leave the dead out, and wait for nobody but the root; there is no share(). A body that is sent
+     * is always copied, and one that is received is whole when land() is called; messages of one rank come in the order in which
+     * they were sent, whatever their size. close() keeps the connection, and the next port over these ranks is the same one. PMAP_OK;
+     * PMAP_EINVAL: it is not possible here, the text says what to do, and nothing is changed; PMAP_EMPI. NULL: it never is. */
+    enum pmap_status (*survive)(struct pmap__port *port, int root, struct pmap_error *error);
+    /* This rank is dead: nothing comes from it any more, and what is sent to it is dropped. On a port that survives. */
+    void (*lost)(struct pmap__port *port, int rank);
+
     /* Collective: end the connection and free the port. met: what the root had in its port's when it said goodbye, the same on
      * all ranks; no lines if nobody did. */
     void (*close)(struct pmap__port *port, const struct pmap__meetings *met);
@@ -98,6 +107,8 @@ struct pmap__port {
     const struct pmap__transport *ops;
     int rank, size;
     bool mortal;               /* ranks may die one by one: they are processes, not threads of one */
+    bool survives;             /* survive() has been called */
+    int survivors_root;        /* with that root */
     struct pmap__lifeline *lifeline; /* by which they notice; closed with the port; NULL: there is none. See lifeline.h */
     size_t copied;             /* bodies that are not longer are copied by send() */
     void *owner;               /* who works on it, for those who find it by its ranks; NULL: it cannot be shared */

@@ -11,6 +11,7 @@
 
 #include <assert.h>
 #include <endian.h>
+#include <limits.h>
 #include <string.h>
 
 /* ---- Writing ---- */
@@ -112,12 +113,15 @@ size_t pmap__frame_encode(const struct pmap__frame *frame, unsigned char head[st
         put(&pen, frame->job, 8);
         break;
     case PMAP__HOLD:
-    case PMAP__READY:
         break;
+    case PMAP__READY:
     case PMAP__SHARE:
     case PMAP__UNSHARE:
         put(&pen, frame->id, 8);
         put(&pen, frame->size, 8);
+        break;
+    case PMAP__LOST:
+        put(&pen, (uint64_t)frame->rank, 4);
         break;
     case PMAP__LETTER:
         put(&pen, frame->id, 8);
@@ -307,7 +311,13 @@ enum pmap_status pmap__frame_decode(const unsigned char *head, size_t size, stru
         f.job = get(&eye, 8, "job");
         break;
     case PMAP__HOLD:
+        break;
     case PMAP__READY:
+        f.id = get(&eye, 8, "id");
+        f.size = get_between(&eye, 8, 0, SIZE_MAX, "size");
+        break;
+    case PMAP__LOST:
+        f.rank = (int)get_between(&eye, 4, 0, INT_MAX, "rank");
         break;
     case PMAP__SHARE:
     case PMAP__UNSHARE:

@@ -10,10 +10,14 @@
  *   REFUSAL   rank -> root    the same chunk, why it was not run              -
  *   CANCEL    root -> rank    a job that need not be finished                 -
  *   HOLD      root -> rank    all are wanted for a collective call            -
- *   READY     rank -> root    this one can enter it at any time               -
- *   SHARE     root -> rank    an id and a size: all are READY, and enter now  -
+ *   READY     rank -> root    this one can enter it at any time. Where ranks   -
+ *                             may die: an id and a size: it has this data; or
+ *                             0: it has no memory for it
+ *   SHARE     root -> rank    an id and a size: all are READY, and enter now  -, or the data where
+ *                                                                             ranks may die
  *   UNSHARE   root -> rank    an id: likewise                                 -
  *   LETTER    any -> any      whom it is for, two numbers                     anything
+ *   LOST      root -> rank    another rank is dead                            -
  *   BYE       root -> rank    the pool ends                                   -
  *
  * RECORDS go out just before their RESULT; which of the two is complete first is open, for either may be long. What the
@@ -34,7 +38,7 @@
 #include <stdint.h>
 
 /* Changes with every change of the bytes; ranks with different versions do not form a pool. */
-#define PMAP__WIRE_VERSION 5
+#define PMAP__WIRE_VERSION 6
 
 /* The longest head is a RESULT with a failure: a dozen numbers, a host and a text. */
 #define PMAP__HEAD_MAX 768
@@ -50,6 +54,7 @@ enum pmap__frame_kind {
     PMAP__SHARE,
     PMAP__UNSHARE,
     PMAP__LETTER,
+    PMAP__LOST,
     PMAP__BYE
 };
 
@@ -84,7 +89,8 @@ struct pmap__frame {
     uint64_t skipped;     /*         how many were not run or given up, */
     uint64_t records;     /*         how many records go with it. RECORDS: the same number */
     const struct pmap_error *error; /* the one with the lowest index if any did; NULL if none. REFUSAL: the reason */
-    uint64_t id, size;    /* SHARE, UNSHARE: names the data; how many bytes it is. LETTER: id names the resident */
+    uint64_t id, size;    /* SHARE, UNSHARE, READY: names the data; how many bytes it is. LETTER: id names the resident */
+    int rank;             /* LOST: which one is dead */
     uint64_t words[2];    /* LETTER: what it says */
     const struct pmap__meetings *met; /* BYE: lines that asked for other pools meanwhile; never NULL there */
 };

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 the pmap authors
+ *
+ * pmap-rank PROGRAM [ARGUMENT...]: run one rank of a pool that survives the death of ranks, under mpirun. See its manual.
+ *
+ * Mpirun bears no process that dies by a signal, whatever it is told. So the rank is a child of the process that mpirun starts,
+ * and its death by a signal becomes an exit status, which mpirun can be told to bear. But then mpirun also bears, and hides, a
+ * program that fails: for that, which is a rank that exits with another status than 0, or a root that dies in any way, this process
+ * has mpirun end the job. The root makes itself known by a signal, IS_ROOT.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define IS_ROOT (SIGRTMIN) /* src/transport/mpi_leave.c sends it */
+
+static volatile sig_atomic_t child, is_root;
+
+/* What launchers and users send to a rank. */
+static const int passed_on[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGCONT, SIGALRM};
+
+static void pass_on(int signal)
+{
+    if (child > 0)
+        kill((pid_t)child, signal);
+}
+
+static void note_root(int signal)
+{
+    (void)signal;
+    is_root = 1;
+}
+
+static void watch_signals(void)
+{
+    struct sigaction action = {.sa_handler = pass_on, .sa_flags = SA_RESTART};
+
+    for (size_t i = 0; i < sizeof passed_on / sizeof *passed_on; i++)
+        sigaction(passed_on[i], &action, NULL);
+    action.sa_handler = note_root;
+    sigaction(IS_ROOT, &action, NULL);
+}
+
+/* The rank, which does not outlive this process: SIGKILL cannot be passed on. */
+static void become(char *argv[], pid_t parent, const sigset_t *mask)
+{
+    char name[32];
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent)
+        _exit(EXIT_FAILURE);
+    snprintf(name, sizeof name, "%ld", (long)parent);
+    setenv("PMAP_RANK", name, 1);
+    sigprocmask(SIG_SETMASK, mask, NULL);
+    execvp(argv[0], argv);
+    fprintf(stderr, "pmap-rank: %s: %s\n", argv[0], strerror(errno));
+    _exit(errno == ENOENT ? 127 : 126);
+}
+
+/* Mpirun, or its daemon on this node: either ends the whole job, and mpirun's status is not 0 then. */
+static void end_job(pid_t launcher)
+{
+    if (getppid() == launcher && launcher > 1 && getenv("OMPI_COMM_WORLD_SIZE"))
+        kill(launcher, SIGTERM);
+}
+
+int main(int argc, char *argv[])
+{
+    sigset_t every, before;
+    pid_t launcher = getppid(), parent = getpid();
+    int status = 0;
+
+    if (argc < 2 || argv[1][0] == '-') {
+        fprintf(stderr, "usage: mpirun --mca orte_abort_on_non_zero_status 0 ... pmap-rank PROGRAM [ARGUMENT...]\n");
+        return 2;
+    }
+    sigfillset(&every);
+    sigprocmask(SIG_BLOCK, &every, &before); /* what comes while there is no child yet waits */
+    pid_t pid = fork();
+    if (pid < 0) {
+        fprintf(stderr, "pmap-rank: %s\n", strerror(errno));
+        return EXIT_FAILURE;
+    }
+    if (pid == 0)
+        become(argv + 1, parent, &before);
+    child = (sig_atomic_t)pid;
+    watch_signals();
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    if (is_root ? status != 0 : WIFEXITED(status) && WEXITSTATUS(status) != 0)
+        end_job(launcher);
+    return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}

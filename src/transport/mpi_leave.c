@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 the pmap authors */
+#include "transport/mpi_leave.h"
+
+#include "base/error.h"
+
+#include <mpi.h>
+
+#include <dlfcn.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* MPI may have joined PMIx several times, and must leave it as often. */
+#define LEAVES_MAX 16
+
+/* What the ranks need of Open MPI; the user's own words count. All addresses must be known before PMIx is left; and of the ways
+ * to move messages only these are known to bear it when a peer vanishes. A copy out of the memory of a process that died
+ * would fail with a message. */
+static const struct {
+    const char *name, *value;
+} settings[] = {{"OMPI_MCA_mpi_add_procs_cutoff", "1000000"},
+                {"OMPI_MCA_pml", "ob1"},
+                {"OMPI_MCA_btl", "self,vader,tcp"},
+                {"OMPI_MCA_btl_vader_single_copy_mechanism", "none"}};
+
+static bool is_open_mpi(void)
+{
+#ifdef OMPI_MAJOR_VERSION
+    char version[MPI_MAX_LIBRARY_VERSION_STRING];
+    int length;
+    MPI_Get_library_version(version, &length);
+    return strncmp(version, "Open MPI v4.", 12) == 0;
+#else
+    return false;
+#endif
+}
+
+/* Mpirun ends all ranks when one dies by a signal, whatever it is told, and when one exits with another status than 0, unless
+ * told otherwise. Pmap-rank makes a status of a signal. */
+static bool is_wrapped(void)
+{
+    const char *wrapper = getenv("PMAP_RANK"), *abort = getenv("OMPI_MCA_orte_abort_on_non_zero_status");
+    return wrapper && atol(wrapper) == (long)getppid() && abort && strcmp(abort, "0") == 0;
+}
+
+enum pmap_status pmap__mpi_leave_prepare(struct pmap_error *error)
+{
+    if (!is_open_mpi())
+        return pmap__error_set(error, PMAP_EINVAL, "pmap_create: survive is true, but this is not Open MPI 4, the one MPI with which "
+                               "it is known to work");
+    if (getenv("OMPI_COMM_WORLD_SIZE") && !is_wrapped())
+        return pmap__error_set(error, PMAP_EINVAL, "pmap_create: survive is true, but mpirun would end all ranks: start with "
+                               "mpirun --mca orte_abort_on_non_zero_status 0 ... pmap-rank PROGRAM, or with srun -K0 --mpi=pmix");
+    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
+        setenv(settings[i].name, settings[i].value, 0);
+    return PMAP_OK;
+}
+
+struct pmix {
+    int (*initialized)(void);
+    int (*finalize)(const void *, size_t);
+};
+
+/* In the library that MPI has loaded; it is no dependency of ours. */
+static bool find_pmix(struct pmix *pmix)
+{
+    void *library = dlopen("libpmix.so.2", RTLD_NOW | RTLD_NOLOAD);
+
+    *pmix = (struct pmix){NULL, NULL};
+    if (library) {
+        *(void **)(void *)&pmix->initialized = dlsym(library, "PMIx_Initialized");
+        *(void **)(void *)&pmix->finalize = dlsym(library, "PMIx_Finalize");
+        dlclose(library); /* MPI keeps it loaded */
+    }
+    return pmix->initialized && pmix->finalize;
+}
+
+enum pmap_status pmap__mpi_leave_check(struct pmap_error *error)
+{
+    struct pmix pmix;
+
+    if (find_pmix(&pmix))
+        return PMAP_OK;
+    return pmap__error_set(error, PMAP_EINVAL, "pmap_create: survive is true, but MPI uses no PMIx (libpmix.so.2) that could be left: "
+                           "start with mpirun or srun --mpi=pmix");
+}
+
+void pmap__mpi_leave(bool root)
+{
+    struct pmix pmix;
+
+    if (root && is_wrapped())
+        kill(getppid(), SIGRTMIN); /* to pmap-rank: this one must not die */
+
+    for (int i = 0; find_pmix(&pmix) && i < LEAVES_MAX && pmix.initialized(); i++)
+        pmix.finalize(NULL, 0);
+}
