@@ -42,13 +42,15 @@ fresh() {
     mkdir "$deaths"
 }
 
-# Start it: run RANKS ARGUMENTS...; leaves status and took.
+wrapper=() # in front of the program
+
+# Start it: run RANKS CALL WORDS...; leaves status and took.
 run() {
     local ranks=$1 call=$2 since
     shift 2
     fresh
     since=$(now)
-    timeout -k 10 "$limit" "${launch[@]}" -n "$ranks" "$program" "$call" "$deaths" "$@" \
+    timeout -k 10 "$limit" "${launch[@]}" -n "$ranks" "${wrapper[@]}" "$program" "$call" "$deaths" "$@" \
         >"$directory/out" 2>"$directory/err" </dev/null
     status=$?
     took=$(($(now) - since))
@@ -69,8 +71,9 @@ ends() {
 # Kill one process of a run from outside, whichever has the rank, and see all others end within the limit.
 ends_if_killed() {
     local title=$1 victim=$2 words=$3 how=ok pid
+    shift 3
     fresh
-    timeout -k 10 "$limit" "${launch[@]}" -n 4 "$program" stay "$deaths" >"$directory/out" 2>"$directory/err" </dev/null &
+    timeout -k 10 "$limit" "${launch[@]}" -n 4 "${wrapper[@]}" "$program" stay "$deaths" dedicated=1 "$@" >"$directory/out" 2>"$directory/err" </dev/null &
     await 20000 begun || how="not ok"
     pid=$(pid_of_rank "$victim")
     local since
@@ -94,20 +97,39 @@ pid_of_rank() {
     done
 }
 
+# Do the others finish, to the right result, when ranks die?
+#     survives TITLE RANKS CALL WORDS...
+survives() {
+    local title=$1 ranks=$2 call=$3 how=ok
+    shift 3
+    run "$ranks" "$call" survive=1 "$@"
+    ((status == 0)) || how="not ok"
+    await 2000 nobody_left || how="not ok"
+    verdict "$how" "$title"
+}
+
+# Is pmap_create refused, with these words?
+refuses() {
+    local how=ok
+    run 3 map survive=1 "${@:3}"
+    ((status != 0 && took < limit * 1000)) && grep -qE "$2" "$directory/err" || how="not ok"
+    verdict "$how" "$1"
+}
+
 if ((${#launch[@]} == 0)); then
     echo "1..0 # SKIP no MPI"
     exit 0
 fi
 program=$(realpath "$program")
 
-echo "1..9"
+echo "1..35"
 named='pmap: rank [1-3] on .* died while running items? [0-9]+(-[0-9]+)?(, items? [0-9]+(-[0-9]+)?)* of square'
-ends "a rank that dies is named with its items, and all end" "$named; ending all ranks" 4 map
-ends "a rank of two threads, too" "$named" 4 map threads=2
-ends "a child that it leaves behind hides nothing" "$named" 4 map fork=1
-ends "if the program owns MPI" "$named" 4 map own=1
+ends "a rank that dies is named with its items, and all end" "$named; ending all ranks" 4 map dedicated=1
+ends "a rank of two threads, too" "$named" 4 map dedicated=1 threads=2
+ends "a child that it leaves behind hides nothing" "$named" 4 map dedicated=1 fork=1
+ends "if the program owns MPI" "$named" 4 map dedicated=1 own=1
 # The launcher may be faster than us here.
-ends "if the program owns MPI and its root is not in a call" 'rank [1-3] on .* died|exited on signal 9' 4 compute own=1
+ends "if the program owns MPI and its root is not in a call" 'rank [1-3] on .* died|exited on signal 9' 4 compute dedicated=1 own=1
 ends_if_killed "a rank is killed from outside" 2 'pmap: rank 2 on .* died while running items'
 ends_if_killed "the root is killed: all others end within two seconds" 0 'pmap: the root, rank 0 on .*, died; ending all ranks'
 
@@ -115,4 +137,39 @@ PMAP_HEARTBEAT=0.2 run 3 stop
 ((status == 0)) && how=ok || how="not ok"
 verdict "$how" "a rank that is stopped for a second is not mistaken for dead"
 PMAP_HEARTBEAT=soon ends "PMAP_HEARTBEAT is no number" 'PMAP_HEARTBEAT in the environment is "soon", not' 2 map
+
+refuses "mpirun that would end all ranks" 'start with mpirun --mca orte_abort_on_non_zero_status 0 \.\.\. pmap-rank'
+
+# From here on they may survive.
+if ! "${launch[@]}" --version 2>&1 | grep -q 'Open MPI) 4'; then
+    while ((k < 35)); do echo "ok $((++k)) # SKIP this is not Open MPI 4"; done
+    exit $((failures > 0))
+fi
+launch+=(--mca orte_abort_on_non_zero_status 0)
+# Now mpirun takes every status for 0.
+run 3 map survive=1
+grep -q 'start with mpirun --mca orte_abort_on_non_zero_status 0 \.\.\. pmap-rank' "$directory/err" && how=ok || how="not ok"
+verdict "$how" "mpirun that was told so, but without pmap-rank"
+wrapper=("$(realpath "${top_builddir:-$(dirname "$0")/..}")/src/tools/pmap-rank")
+refuses "a program that owns MPI" 'the program initialised MPI itself' own=1
+refuses "a program whose first pool was another" 'was not in the first pool' late=1
+PMAP_HEARTBEAT=0 refuses "a program without lifelines" 'PMAP_HEARTBEAT is 0'
+
+for call in map cost retry collect imap reduce apply share bytes; do
+    survives "two of five ranks die: $call" 5 $call kills=2
+done
+for call in map imap reduce; do
+    survives "two of four ranks of two threads die: $call" 4 $call kills=2 threads=2
+done
+survives "only the root is left" 5 map kills=4
+survives "only a root is left that runs no items" 4 nobody kills=3 dedicated=1
+survives "an item that kills three ranks is lost, and no other" 5 poison dedicated=1
+survives "a task that calls exit()" 3 exit
+survives "a map-reduce whose rank dies fails, and the next does not" 4 mapreduce dedicated=1
+survives "nobody dies" 3 map kills=0
+survives "a rank is alone" 1 map kills=0
+ends_if_killed "if the root of survivors is killed all others end" 0 'pmap: the root, rank 0 on .*, died; ending all ranks' survive=1
+run 3 fail survive=1
+((status != 0 && took < limit * 1000)) && how=ok || how="not ok"
+verdict "$how" "a program that fails is not taken for one that does not"
 ((failures == 0))
