@@ -308,18 +308,25 @@ struct pmap_mapreduce_options {
     uint64_t seed;
     struct pmap_mapreduce_stats *stats; /* filled if the call succeeds */
     bool verbose;        /* print them on stderr, a line for each phase */
+    const char *name;    /* for the journal of the pool */
+    const char *where;   /* the line of the program that makes this call; the macro sets it */
 };
 
 /* Run a map-reduce. If it fails, files of a former output are as they were (but for a directory in which some file cannot get its name
  * after others did: the text says which).
  *
- * PMAP_OK; PMAP_EFAILED: a function called pmap_fail, or what it emitted could not be taken: the text names the split, its file and
+ * In a pool with a journal (pmap.h) a call with .output, from files or an array, is not run again by the next run of the program if it has succeeded, its
+ * input is as it was (paths, sizes and times of files; the bytes of an array), what it says about the output is the same, and the output files are
+ * as it left them. stats are then those of that time. The journal keeps whole calls: one that was cut short begins anew.
+ *
+ * PMAP_OK; PMAP_EJOURNAL; PMAP_EFAILED: a function called pmap_fail, or what it emitted could not be taken: the text names the split, its file and
  * offset; PMAP_EINVAL: an argument makes no sense, a file cannot be read or is no whole .gz, a record is too long, a directory cannot
  * be written, a disk is full: the text names it; PMAP_ENOMEM; PMAP_ECANCELLED: pmap_terminate, or deliver said so; PMAP_ECLOSED;
  * PMAP_EDEADLOCK: called inside a task. */
 #define pmap_mapreduce(pool, name, ...)                    \
     pmap_mapreduce_with((pool), &name##_mapreduce,         \
-                        &(struct pmap_mapreduce_options){.size = sizeof(struct pmap_mapreduce_options), .input = __VA_ARGS__})
+                        &(struct pmap_mapreduce_options){.size = sizeof(struct pmap_mapreduce_options), .where = PMAP__HERE, \
+                                                         .input = __VA_ARGS__})
 enum pmap_status pmap_mapreduce_with(struct pmap_pool *pool, struct pmap_mapreduce *mapreduce,
                                      const struct pmap_mapreduce_options *options);
 

@@ -10,8 +10,8 @@
 #include "board.h"
 #include "harness.h"
 
-#include <errno.h>
 #include <limits.h>
+#include <pmap_mapreduce.h>
 #include <signal.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -89,6 +89,19 @@ static int with_calls_inside(int x)
     return out[0] + out[1] + out[2];
 }
 PMAP_TASK(with_calls_inside, int, int);
+
+static void words_of(struct pmap_view line, struct pmap_emitter *out)
+{
+    const char *text = line.data;
+
+    count_run(1);
+    for (size_t at = 0, end; at < line.size; at = end + 1) {
+        for (end = at; end < line.size && text[end] != ' '; end++)
+            ;
+        pmap_emit_i64(out, text + at, end - at, 1);
+    }
+}
+PMAP_MAPREDUCE(wordcount, .map_record = words_of, .combine = pmap_sum_i64, .value = PMAP_TYPE_I64);
 
 /* ---- Runs -------------------------------------------------------------------------------------------- */
 
@@ -720,6 +733,85 @@ static void calls_inside_tasks_are_part_of_their_item(void)
         CHECK_INT(ask("SELECT count(*) FROM item"), 4);
 }
 
+/* ---- Map-reduce -------------------------------------------------------------------------------------- */
+
+static struct {
+    const char *output, *separator;
+    uint64_t keys;
+} counted;
+
+static void write_text(const char *name, const char *text)
+{
+    FILE *file = fopen(path_of(name), "w");
+
+    if (!CHECK(file != NULL))
+        return;
+    fputs(text, file);
+    fclose(file);
+}
+
+static void count_words(struct pmap_pool *pool)
+{
+    struct pmap_mapreduce_stats stats = {0};
+    char input_path[PATH_MAX], output_path[PATH_MAX];
+
+    snprintf(input_path, sizeof input_path, "%s", path_of("words.txt"));
+    snprintf(output_path, sizeof output_path, "%s", path_of(counted.output));
+    CHECK_STATUS(pmap_mapreduce(pool, wordcount, PMAP_FILES(input_path), .output = output_path, .separator = counted.separator,
+                                .partitions = 3, .stats = &stats), PMAP_OK);
+    CHECK_INT(stats.keys, counted.keys);
+    CHECK(access(output_path, F_OK) == 0);
+}
+
+/* Lines that are mapped in the next run. */
+static void maps_lines(int lines)
+{
+    int ran = run(count_words);
+    if (is_root())
+        CHECK_INT(ran, lines);
+}
+
+static void finished_map_reduce_is_not_run_again(void)
+{
+    static const char *const outputs[][2] = {{"counts.txt", "counts.txt"}, {"counts/", "counts/part-00001"}};
+
+    for (int i = 0; i < 2; i++) {
+        begin_anew();
+        counted.output = outputs[i][0];
+        counted.separator = NULL;
+        counted.keys = 3;
+        if (is_root())
+            write_text("words.txt", "a b\na c\n");
+        maps_lines(2);
+        maps_lines(0);
+        if (is_root())
+            write_text(outputs[i][1], "changed by somebody");
+        maps_lines(2);
+        maps_lines(0);
+        if (is_root())
+            remove(path_of(outputs[i][1]));
+        maps_lines(2);
+        counted.separator = ",";
+        maps_lines(2);
+        maps_lines(0);
+        counted.keys = 4;
+        if (is_root())
+            write_text("words.txt", "a b\na c\nd\n");
+        maps_lines(3);
+        maps_lines(0);
+    }
+    if (is_root()) {
+        remove(path_of("words.txt"));
+        remove(path_of("counts.txt"));
+        for (int i = 0; i < 3; i++) {
+            char part[32];
+            snprintf(part, sizeof part, "counts/part-%05d", i);
+            remove(path_of(part));
+        }
+        rmdir(path_of("counts"));
+    }
+}
+
 /* ---- Ends -------------------------------------------------------------------------------------------- */
 
 static int wait_for_end(int x)
@@ -1121,6 +1213,7 @@ static const struct test tests[] = {
     TEST(calls_of_one_line_count_on),
     TEST(calls_are_known_by_line_or_name),
     TEST(calls_inside_tasks_are_part_of_their_item),
+    TEST(finished_map_reduce_is_not_run_again),
     TEST(terminated_map_keeps_what_is_finished),
     TEST(pools_side_by_side_have_their_own),
     TEST(other_files_are_refused),

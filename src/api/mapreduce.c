@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "mapreduce/drive.h"
+#include "mapreduce/finished.h"
 #include "mapreduce/pair.h"
 
 #include <string.h>
@@ -144,6 +145,27 @@ static enum pmap_status check(struct pmap_pool *pool, const struct pmap_mapreduc
     return status == PMAP_OK ? check_rest(o, error) : status;
 }
 
+/* Unless the journal knows that it is done. */
+static enum pmap_status run(struct pmap_pool *pool, struct pmap_mapreduce *mapreduce, const struct pmap_mapreduce_options *options,
+                            struct pmap_error *error)
+{
+    struct pmap_mapreduce_options o = *options;
+    struct pmap_mapreduce_stats stats = {0};
+    struct pmap__finished finished;
+    bool known;
+    enum pmap_status status = pmap__finished_find(&finished, &pool->tenant, mapreduce, options, &known, &stats, error);
+
+    o.stats = &stats;
+    if (status == PMAP_OK && !known) {
+        status = pmap__drive(&pool->tenant, mapreduce, &o, error);
+        if (status == PMAP_OK)
+            status = pmap__finished_keep(&finished, options, &stats, error);
+    }
+    if (status == PMAP_OK && options->stats)
+        *options->stats = stats;
+    return status;
+}
+
 enum pmap_status pmap_mapreduce_with(struct pmap_pool *pool, struct pmap_mapreduce *mapreduce, const struct pmap_mapreduce_options *options)
 {
     struct pmap_mapreduce_options o;
@@ -154,7 +176,7 @@ enum pmap_status pmap_mapreduce_with(struct pmap_pool *pool, struct pmap_mapredu
         return pmap__error_report(NULL, &error);
     status = check(pool, mapreduce, &o, &error);
     if (status == PMAP_OK)
-        status = pmap__drive(&pool->tenant, mapreduce, &o, &error);
+        status = run(pool, mapreduce, &o, &error);
     return status == PMAP_OK ? PMAP_OK : pmap__error_report(o.error, &error);
 }
 
