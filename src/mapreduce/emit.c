@@ -155,12 +155,14 @@ static struct pmap__block *next_block(struct pmap_emitter *out, size_t partition
         pmap__block_free(out->site->budget, block);
         block = NULL;
     }
-    if (block == NULL)
-        block = pmap__block_create(out->site->budget, size > out->site->block ? size : out->site->block);
-    out->blocks[partition] = block;
+    if (block)
+        return block;
+    block = out->blocks[partition] = pmap__block_create(out->site->budget, size > out->site->block ? size : out->site->block);
     if (block == NULL)
         no_memory(out);
-    return block;
+    else if (!pmap__shuffle_relieve(out->site))
+        out->failed = true;
+    return out->failed ? NULL : block;
 }
 
 /* Room for so many bytes in the block of a partition; NULL: the item has failed. */

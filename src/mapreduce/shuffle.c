@@ -105,6 +105,18 @@ static enum pmap_status relieve(struct pmap__site *site, struct pmap_error *erro
     return status;
 }
 
+bool pmap__shuffle_relieve(struct pmap__site *site)
+{
+    struct pmap_error error = {0};
+    enum pmap_status status = relieve(site, &error);
+
+    if (status != PMAP_OK) {
+        pmap__site_fail(site, status, &error);
+        pmap__site_fail_item(status, &error);
+    }
+    return status == PMAP_OK;
+}
+
 /* Add a block to a store of this rank. Combine functions are called in here under a lock, and perhaps where no item runs: so they have
  * a role of their own, in which pmap_fail is noted, and pmap_cancelled does not begin to handle letters. */
 static enum pmap_status add(struct pmap__site *site, size_t partition, struct pmap__block *block, struct pmap_error *error)

@@ -97,6 +97,9 @@ void pmap__site_fail_item(enum pmap_status status, const struct pmap_error *erro
  * combined and the partition is ours. False: the item has failed, or is cancelled. */
 bool pmap__shuffle_block(struct pmap__site *site, size_t partition, struct pmap__block *block, bool *kept);
 
+/* If the budget is exceeded make runs of what stores have. False: the item has failed. */
+bool pmap__shuffle_relieve(struct pmap__site *site);
+
 /* Wait until all that this rank has sent is in stores; whatever: also if the call has failed, or is cancelled. False as above. */
 bool pmap__shuffle_settle(struct pmap__site *site, bool whatever);
 
