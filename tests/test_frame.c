@@ -377,11 +377,17 @@ static void error_accepted(int kind, struct pmap_error changed)
     ACCEPTED(kind, error = &changed);
 }
 
-#define ERROR(check, kind, change, ...)      \
+#define ERROR_REFUSED(kind, change, field)   \
     do {                                     \
         struct pmap_error e = sample_error(); \
         e.change;                            \
-        check(kind, e, ##__VA_ARGS__);       \
+        error_refused(kind, e, field);       \
+    } while (0)
+#define ERROR_ACCEPTED(kind, change)         \
+    do {                                     \
+        struct pmap_error e = sample_error(); \
+        e.change;                            \
+        error_accepted(kind, e);             \
     } while (0)
 
 static void fields_of_errors_out_of_range_are_refused_by_name(void)
@@ -389,21 +395,21 @@ static void fields_of_errors_out_of_range_are_refused_by_name(void)
     static const int kinds[] = {PMAP__RESULT, PMAP__REFUSAL};
 
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-        ERROR(error_accepted, kinds[i], status = PMAP_EINVAL);
-        ERROR(error_accepted, kinds[i], status = PMAP_END);
-        ERROR(error_refused, kinds[i], status = PMAP_OK, "error.status");
-        ERROR(error_refused, kinds[i], status = (enum pmap_status)(PMAP_END + 1), "error.status");
-        ERROR(error_refused, kinds[i], status = (enum pmap_status)-1, "error.status");
-        ERROR(error_accepted, kinds[i], item = 0);
-        ERROR(error_accepted, kinds[i], item = SIZE_MAX);
-        ERROR(error_accepted, kinds[i], rank = -1);
-        ERROR(error_accepted, kinds[i], rank = INT_MAX);
-        ERROR(error_refused, kinds[i], rank = -2, "error.rank");
-        ERROR(error_refused, kinds[i], rank = INT_MIN, "error.rank");
-        ERROR(error_accepted, kinds[i], thread = -1);
-        ERROR(error_accepted, kinds[i], thread = INT_MAX);
-        ERROR(error_refused, kinds[i], thread = -2, "error.thread");
-        ERROR(error_refused, kinds[i], thread = INT_MIN, "error.thread");
+        ERROR_ACCEPTED(kinds[i], status = PMAP_EINVAL);
+        ERROR_ACCEPTED(kinds[i], status = PMAP_END);
+        ERROR_REFUSED(kinds[i], status = PMAP_OK, "error.status");
+        ERROR_REFUSED(kinds[i], status = (enum pmap_status)(PMAP_END + 1), "error.status");
+        ERROR_REFUSED(kinds[i], status = (enum pmap_status)-1, "error.status");
+        ERROR_ACCEPTED(kinds[i], item = 0);
+        ERROR_ACCEPTED(kinds[i], item = SIZE_MAX);
+        ERROR_ACCEPTED(kinds[i], rank = -1);
+        ERROR_ACCEPTED(kinds[i], rank = INT_MAX);
+        ERROR_REFUSED(kinds[i], rank = -2, "error.rank");
+        ERROR_REFUSED(kinds[i], rank = INT_MIN, "error.rank");
+        ERROR_ACCEPTED(kinds[i], thread = -1);
+        ERROR_ACCEPTED(kinds[i], thread = INT_MAX);
+        ERROR_REFUSED(kinds[i], thread = -2, "error.thread");
+        ERROR_REFUSED(kinds[i], thread = INT_MIN, "error.thread");
     }
 }
 

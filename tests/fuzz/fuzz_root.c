@@ -140,6 +140,7 @@ static bool next(struct fuzz_port *port, struct fuzz_message *m)
         free(m->body);
         m->body = NULL;
         distort(port->in, &f, &error, m);
+        keep |= f.ticket != c.ticket || (f.kind != PMAP__RESULT && f.kind != PMAP__REFUSAL); /* it is no answer to this chunk */
     }
     if (!keep)
         chunks[i] = chunks[--n_chunks];
