@@ -828,6 +828,54 @@ static void pools(struct pmap_pool *pool)
     pmap_destroy(other);
 }
 
+/* A journal that has no memory for a result breaks, and says why. */
+static enum pmap_status lack(enum pmap_status status, const struct pmap_error *error)
+{
+    return status == PMAP_EJOURNAL && strstr(error->text, "no memory") ? PMAP_ENOMEM : status;
+}
+
+/* A pool with a journal of a former one, in which every third item of this one is known. */
+static void use_journal(const char *path, int stride)
+{
+    static int in[N], out[N];
+    static enum pmap_status statuses[N];
+    struct pmap_bytes text = {(void *)(uintptr_t)"two", 3}, reversed = {NULL, 0};
+    struct pmap_pool *pool = NULL;
+    struct pmap_error error;
+    bool right = true;
+    int sum = 0;
+
+    enum pmap_status status = pmap_create(&pool, .threads = test_threads(), .journal = path, .error = &error);
+    judge("pool with a journal", status, PMAP_OK, pool != NULL);
+    if (status != PMAP_OK)
+        return;
+    for (int i = 0; i < FEW; i++)
+        in[i] = i * stride;
+    status = pmap_map(pool, square, in, out, FEW, .on_error = PMAP_COLLECT, .statuses = statuses, .name = "map", .error = &error);
+    for (int i = 0; i < FEW && status == PMAP_OK; i++)
+        right &= is_item(statuses[i], PMAP_OK, out[i], in[i] * in[i]);
+    judge("map with a journal", lack(status, &error), PMAP_OK, right);
+    status = pmap_reduce(pool, square, add, in, &sum, FEW, .name = "reduce", .error = &error);
+    judge("reduction with a journal", lack(status, &error), PMAP_OK, sum == stride * stride * 23 * 24 * 47 / 6);
+    status = pmap_apply(pool, reverse, &reversed, text, .name = "reverse", .error = &error);
+    judge("bytes with a journal", lack(status, &error), PMAP_OK, reversed.size == 3 && memcmp(reversed.data, "owt", 3) == 0);
+    pmap_bytes_free(&reversed, 1);
+    pmap_destroy(pool);
+}
+
+static void journals(struct pmap_pool *pool)
+{
+    char path[PATH_MAX];
+    const char *directory = getenv("PMAP_TEST_DIR");
+
+    (void)pool;
+    snprintf(path, sizeof path, "%s/alloc.db", directory ? directory : ".");
+    remove(path);
+    use_journal(path, 3);
+    use_journal(path, 1);
+    remove(path);
+}
+
 /* What is under way is cancelled, or was done before. */
 static void terminated_pools(struct pmap_pool *pool)
 {
@@ -976,6 +1024,7 @@ SWEEP_IN_LEAPS(mapreduces)
 SWEEP_IN_LEAPS(datasets)
 SWEEP_IN_LEAPS(spilled_mapreduces)
 SWEEP(pools)
+SWEEP_IN_LEAPS(journals)
 SWEEP(terminated_pools)
 
 static const struct test tests[] = {
@@ -1001,6 +1050,7 @@ static const struct test tests[] = {
     TEST(each_allocation_fails_in_turn_for_datasets),
     TEST(each_allocation_fails_in_turn_for_spilled_mapreduces),
     TEST(each_allocation_fails_in_turn_for_pools),
+    TEST(each_allocation_fails_in_turn_for_journals),
     TEST(each_allocation_fails_in_turn_for_terminated_pools),
     {NULL, NULL},
 };
