@@ -211,6 +211,7 @@ struct pmap_create_options {
     const char *journal;      /* a file in which results are kept for the next run of the program; the root's word counts. See below */
     const char *journal_version; /* which version of the program it belongs to, in a word of yours; NULL: "" */
     bool survive;             /* ranks may die: the others take over what they held. The same on all ranks. See Ranks that die below */
+    bool isolate;             /* items run in processes of their own, see below; the same on all ranks */
 };
 
 /* Create a pool over all ranks of this MPI job, or over this process if no launcher started it.
@@ -227,8 +228,26 @@ struct pmap_create_options {
  * text that names the rank. (Python's Pool starts another worker, for ever.) A thread_initializer that fails when it runs
  * again fails the item that would have come next on that thread.
  *
+ * ISOLATION. With .isolate each thread that runs items has a worker process, and items run there: a crash, exit() or endless loop costs
+ * that item alone, which has failed as PMAP_ECRASHED, and not the rank. The worker is replaced; whatever else ran, or is finished, stays.
+ *   - Worker processes are copies of this one as it was when pmap_create was called: global variables have the values of then, and what
+ *     items write to them stays in the process. In the first pool of a program that leaves MPI to the library they come from
+ *     before MPI and before all threads, so that an item may use OpenMP. In other pools it must not, if the program has used it before.
+ *   - Tasks, operations and initializers run there; callbacks and generators on the root, as ever. Each worker runs both initializers when it
+ *     begins, a replacement too; a thread_initializer that fails then, or crashes three times, fails the item that would have come next.
+ *     max_tasks_per_worker replaces the process.
+ *   - An item that does not ask pmap_cancelled() is ended, with its worker, one second after its call was cancelled.
+ *   - SIGINT, SIGTERM, SIGHUP and SIGUSR1 end no worker, unless .timeout, .max_rss or cancelling does so: it is for the root to decide, if
+ *     a batch system or Ctrl-C sends them to everybody. SIGTERM may be handled by the program; after one second comes SIGKILL.
+ *   - Standard input is empty. What is printed comes when its buffer is full, or the worker leaves; not if it crashes.
+ *   - Arguments and results are copied once more, through memory that both processes see, and cost a few microseconds per hand-over
+ *     (for how many see README.md). pmap_share keeps a copy on each rank besides that of the node.
+ *   - pmap_mapreduce refuses such a pool.
+ *   - If the rank dies, however, so do its workers. They are not its children: wait() does not see them, though a handler
+ *     of SIGCHLD may be called once during pmap_create.
+ *
  * Pools may live side by side. Where a pool over the same ranks with the same root lives already, the new one is served by
- * the same threads of the same ranks: threads must be 0 or what it is there, and there can be no initializer. The other
+ * the same threads of the same ranks: threads must be 0 or what it is there, isolate the same, and there can be no initializer. The other
  * ranks are inside their first pmap_create then; they leave it when the last of these pools ends, and when they come to
  * the line of the program that created the others, the same pmap_create returns there what it returned on the root, with NULL.
  * So they come to each such line as often as the root did, or not at all. Up to 32 such lines are remembered.
@@ -249,10 +268,11 @@ struct pmap_create_options {
  * process's OpenMP places, affinity mask and cgroup (version 2), divided among the ranks of this node that may use the
  * same ones.
  *
- * Returns PMAP_OK; PMAP_EINVAL (pool is NULL; threads, root, signals, walltime, PMAP_WALLTIME or PMAP_HEARTBEAT out of range, or root or survive not the same on all ranks; survive is not possible; called
+ * Returns PMAP_OK; PMAP_EINVAL (pool is NULL; threads, root, signals, walltime, PMAP_WALLTIME or PMAP_HEARTBEAT out of range, or root, survive or isolate not the same on all ranks; survive is not possible; called
  * inside a task, an initializer, a generator or an operation; over several ranks, two source files declare different tasks of
  * one name and type); PMAP_EDEADLOCK (called inside a callback); PMAP_ENOMEM; PMAP_EMISMATCH (the ranks run different
- * programs: the text names the task); PMAP_EFAILED (an initializer failed); PMAP_EJOURNAL; PMAP_EBUSY (some of the ranks, or all with another root, serve a pool already and cannot join
+ * programs: the text names the task); PMAP_EFAILED (an initializer failed); PMAP_ECRASHED (an initializer of an isolated pool crashed,
+ * three times); PMAP_EJOURNAL; PMAP_EBUSY (some of the ranks, or all with another root, serve a pool already and cannot join
  * another); PMAP_EMPI. *pool is NULL after a failure. */
 #define pmap_create(...) \
     pmap_create_with(&(struct pmap_create_options){ \
@@ -389,10 +409,11 @@ int pmap_threads(const struct pmap_pool *pool);
  *                 PMAP_STOP: no more are begun, and those that run are asked to stop (pmap_cancelled). The error is that of
  *                 the lowest that failed.
  *                 PMAP_COLLECT: they all run, statuses tells which failed, and the call returns PMAP_OK.
- * statuses      an array of n, filled with what became of each item: PMAP_OK; PMAP_EFAILED; PMAP_ECANCELLED (it was not
+ * statuses      an array of n, filled with what became of each item: PMAP_OK; PMAP_EFAILED; PMAP_ECRASHED; PMAP_ECANCELLED (it was not
  *               run, or was asked to stop and gave up then: pmap_cancelled); PMAP_ENOMEM; PMAP_EINVAL (its rank does not know the task).
  * max_failures  m > 0: stop as PMAP_STOP does when m items have failed, and return PMAP_EFAILED in any case.
- * retries       a failed item is run again, on whichever thread is free, up to so many times. Only its last run counts,
+ * retries       a failed item is run again, on whichever thread is free, up to so many times. Only its last run counts, and one
+ *               that has crashed three times is given up,
  * retry_delay   and each new run begins at least so many seconds after the failure.
  * cost          an array of n estimates, in any unit: the items with the highest are begun first. A chunk is then a run of
  *               items of neighbouring cost. It never changes a result.
@@ -401,16 +422,20 @@ int pmap_threads(const struct pmap_pool *pool);
  * seed          for pmap_random_stream. 0 is a seed like any other.
  * name          what the journal of the pool calls this call; without one, the line of the program that makes it. Give one to
  *               calls whose lines may move before the next run.
+ * timeout       of an isolated pool: an item (a block, a leaf of a reduction) that runs longer than so many seconds is ended: SIGTERM,
+ *               after another second SIGKILL. It has failed as PMAP_ECRASHED. 0: no limit.
+ * max_rss       of an isolated pool: likewise an item whose process has so many bytes more than when the item began. Counted are resident
+ *               pages that are its own (resident - shared in /proc/PID/statm), every 5 ms: so an item may be over the limit for as long. 0: no limit.
  *
  * n = 0 succeeds at once and runs nothing; arrays may be NULL then.
  *
  * When a call is over, however it ended, none of its items runs any more on any rank. Results of items that did not succeed are all zero bytes. Good results are in out whatever failed.
  *
- * They return PMAP_OK; PMAP_EFAILED (an item called pmap_fail); PMAP_EJOURNAL (above); PMAP_ECANCELLED (by pmap_terminate on another thread);
+ * They return PMAP_OK; PMAP_EFAILED (an item called pmap_fail); PMAP_ECRASHED (an item's process died); PMAP_EJOURNAL (above); PMAP_ECANCELLED (by pmap_terminate on another thread);
  * PMAP_EINTERRUPTED (a signal, pmap_interrupt, or the end of the walltime); PMAP_ECLOSED; PMAP_EDEADLOCK (called in a callback, an operation or an initializer); PMAP_ENOMEM; PMAP_EINVAL: pool is
  * NULL, an array is NULL, n times the element size overflows, n is above SIZE_MAX / 256, an item of bytes has a size but is NULL,
  * chunksize, retries or retry_delay is negative, a cost is
- * not a number, PMAP_COLLECT without statuses, an element's size is not the
+ * not a number, timeout or max_rss is out of range, or given where the pool is not isolated or in a call inside a task, PMAP_COLLECT without statuses, an element's size is not the
  * task's, the task is of the wrong kind for this call, a rank does not know the task, or the pool belongs to
  * another thread (see Threads above). */
 
@@ -439,6 +464,8 @@ struct pmap_map_options {
     void *user;
     const char *name;  /* for the journal */
     const char *where; /* the line of the program that makes this call; the macro sets it */
+    double timeout; /* seconds */
+    size_t max_rss; /* bytes */
 };
 
 /* for (i = 0; i < n; i++) out[i] = task(in[i]);       for a task of one argument, or a block task
@@ -467,6 +494,8 @@ struct pmap_apply_options {
     void *user;
     const char *name;
     const char *where;
+    double timeout;
+    size_t max_rss;
 };
 
 /* *out = task(a, b, …);                     pmap_apply(pool, power, &y, 2.0, 10)
@@ -573,7 +602,7 @@ enum pmap_status pmap_wait(struct pmap_result *const results[], size_t n, enum p
  *               holds exactly: the producer is asked so often and no further until a result is taken.
  * error         filled by pmap_imap if it fails, and then by each pmap_iter_next that does; it must stay valid as long
  *               as the stream.
- * retries, retry_delay, priority, seed, name      as for pmap_map; item i of the stream has the random numbers of item i. */
+ * retries, retry_delay, priority, seed, name, timeout, max_rss      as for pmap_map; item i of the stream has the random numbers of item i. */
 typedef bool pmap_source_fn(void *state, void *item);
 
 struct pmap_source {
@@ -601,6 +630,8 @@ struct pmap_imap_options {
     uint64_t seed;
     const char *name;
     const char *where;
+    double timeout;
+    size_t max_rss;
 };
 
 struct pmap_iter;
@@ -653,7 +684,8 @@ void pmap_iter_free(struct pmap_iter *iter);
  *
  * identity   a value of the result type: *out for n = 0. Without it n = 0 is PMAP_EINVAL.
  * chunksize  is rounded up to whole leaves of the tree.
- * error, priority, seed, retries, retry_delay, name   as for pmap_map; what is run again is a leaf of the tree.
+ * error, priority, seed, retries, retry_delay, name, timeout, max_rss   as for pmap_map; what is run again, or ended, is a leaf of the tree, or
+ * one application of op.
  *
  * Statuses as for pmap_map; the first failure stops the rest (on_error is PMAP_STOP here), and *out is set only by success. */
 struct pmap_op {
@@ -683,6 +715,8 @@ struct pmap_reduce_options {
     uint64_t seed;
     const char *name;
     const char *where;
+    double timeout;
+    size_t max_rss;
 };
 
 #define pmap_reduce(pool, task, op, in, out, ...)                                                     \

@@ -45,7 +45,7 @@
 #define PMAP__APPLY_OPTIONS                                                          \
     struct pmap_error *error; int retries; double retry_delay; int priority; uint64_t seed; \
     pmap_callback_fn *callback; pmap_error_callback_fn *error_callback; void *user; \
-    const char *name; const char *where;
+    const char *name; const char *where; double timeout; size_t max_rss;
 
 /* The same, from a call struct c into a struct pmap_apply_options. */
 #define PMAP__TAKE_OPTIONS(c)                                                                              \
@@ -53,7 +53,8 @@
                                  .retries = (c).retries, .retry_delay = (c).retry_delay,                   \
                                  .priority = (c).priority, .seed = (c).seed, .callback = (c).callback,     \
                                  .error_callback = (c).error_callback, .user = (c).user,                   \
-                                 .name = (c).name, .where = (c).where}
+                                 .name = (c).name, .where = (c).where,                                     \
+                                 .timeout = (c).timeout, .max_rss = (c).max_rss}
 
 /* By number of arguments: the members of the argument struct; an item's type; the arguments of a call, taken
  * from a struct s, and from the item at a[i]. An item of a task of one argument is that argument itself. */

@@ -60,6 +60,9 @@ static inline const char *pmap__call_name(const struct pmap__call *call, const c
 {
     return name ? name : where ? where : call->name;
 }
+/* The limits of each item, likewise: they are for isolated pools. */
+enum pmap_status pmap__form_limit(struct pmap__order_form *form, const struct pmap__call *call, double timeout, size_t max_rss,
+                                  struct pmap_error *error);
 
 /* Run a call to its end; its status. */
 enum pmap_status pmap__call_run(const struct pmap__call *call, const struct pmap__order_form *form, struct pmap_error *error);

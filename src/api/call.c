@@ -129,6 +129,28 @@ enum pmap_status pmap__form_fill(struct pmap__order_form *form, const struct pma
     return PMAP_OK;
 }
 
+enum pmap_status pmap__form_limit(struct pmap__order_form *form, const struct pmap__call *call, double timeout, size_t max_rss,
+                                  struct pmap_error *error)
+{
+    const char *name = timeout != 0 ? "timeout" : "max_rss";
+
+    if (!(timeout >= 0 && timeout <= 1e9))
+        return pmap__error_set(error, PMAP_EINVAL, "%s: timeout is %g, not a number of seconds from 0 on", call->name, timeout);
+    if (max_rss > INT64_MAX)
+        return pmap__error_set(error, PMAP_EINVAL, "%s: max_rss is %zu, more than any machine has", call->name, max_rss);
+    if (timeout == 0 && max_rss == 0)
+        return PMAP_OK;
+    if (pmap__item_running(NULL, NULL))
+        return pmap__error_set(error, PMAP_EINVAL, "%s: %s is given in a call inside a task, whose items have no processes of their own",
+                               call->name, name);
+    if (call->pool && !pmap__root_place(call->pool->tenant.root)->cells)
+        return pmap__error_set(error, PMAP_EINVAL, "%s: %s is given, but only a pool created with .isolate can hold an item to it",
+                               call->name, name);
+    form->limits.timeout = timeout > 0 && timeout < 1e-9 ? 1 : (uint64_t)(timeout * 1e9);
+    form->limits.max_rss = max_rss;
+    return PMAP_OK;
+}
+
 enum pmap_status pmap__may_wait(const char *call, struct pmap_error *error)
 {
     const char *where = pmap__wait_forbidden() ? "a callback" : pmap__item_running(NULL, NULL) ? "a task"

@@ -728,6 +728,8 @@ static enum pmap_status create(const struct pmap__call *call, const struct pmap_
     enum pmap_status status = pmap__form_fill(&it->form, call, o->chunksize, o->retries, o->retry_delay, o->priority, o->seed,
                                               error);
     if (status == PMAP_OK)
+        status = pmap__form_limit(&it->form, call, o->timeout, o->max_rss, error);
+    if (status == PMAP_OK)
         status = check(call, o, error);
     if (status != PMAP_OK) {
         free(it);

@@ -35,6 +35,8 @@ static enum pmap_status read_map(const struct pmap__call *call, const struct pma
 {
     enum pmap_status status = pmap__form_fill(form, call, o->chunksize, o->retries, o->retry_delay, o->priority, o->seed, error);
 
+    if (status == PMAP_OK)
+        status = pmap__form_limit(form, call, o->timeout, o->max_rss, error);
     if (status == PMAP_OK && (o->on_error < PMAP_RUN_ALL || o->on_error > PMAP_COLLECT))
         return pmap__error_set(error, PMAP_EINVAL, "%s: on_error is %d, none of the enum's", call->name, (int)o->on_error);
     if (status == PMAP_OK && o->on_error == PMAP_COLLECT && o->statuses == NULL && o->n > 0)
@@ -62,6 +64,8 @@ static enum pmap_status read_apply(const struct pmap__call *call, const struct p
 {
     enum pmap_status status = pmap__form_fill(form, call, 0, o->retries, o->retry_delay, o->priority, o->seed, error);
 
+    if (status == PMAP_OK)
+        status = pmap__form_limit(form, call, o->timeout, o->max_rss, error);
     if (status == PMAP_OK)
         status = check_callbacks(call, o->callback, o->error_callback, error);
     if (status == PMAP_OK)

@@ -125,6 +125,9 @@ static enum pmap_status check_place(struct pmap_pool *pool, const struct pmap_ma
         return pmap__error_set(error, PMAP_EINVAL, CALL ": pool is NULL; only the root of a pool has one");
     if (m == NULL || m->task.id == 0 || m->task.run != pmap_mapreduce_run)
         return pmap__error_set(error, PMAP_EINVAL, CALL ": mapreduce is %s", m ? "not registered" : "NULL");
+    if (pmap__root_place(pool->tenant.root)->cells)
+        return pmap__error_set(error, PMAP_EINVAL, CALL ": the pool was created with .isolate: what a map function emits stays in the memory of "
+                               "its rank, so it cannot run in a process of its own");
     status = pmap__tenant_admits(&pool->tenant, CALL, error);
     if (status != PMAP_OK)
         return status;

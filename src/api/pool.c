@@ -42,7 +42,8 @@ static enum pmap_status create(const char *call, const struct pmap_create_option
                               .survive = o->survive,
                               .comm = comm, .signals = o->signals == PMAP_SIGNALS_ON,
                               .crew = {o->initializer, o->thread_initializer, o->initarg, o->max_tasks_per_worker},
-                              .initarg_size = o->initarg_size, .journal = o->journal, .journal_version = o->journal_version,
+                              .initarg_size = o->initarg_size, .isolate = o->isolate, .journal = o->journal,
+                              .journal_version = o->journal_version,
                               .where = o->where ? pmap__hash(PMAP__HASH_BEGIN, o->where, strlen(o->where)) : 0};
     struct pmap_pool *pool;
 

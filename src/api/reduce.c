@@ -43,6 +43,8 @@ static enum pmap_status run(const struct pmap__call *call, const struct pmap_op 
 
     enum pmap_status status = pmap__form_fill(&form, call, o->chunksize, o->retries, o->retry_delay, o->priority, o->seed, error);
     if (status == PMAP_OK)
+        status = pmap__form_limit(&form, call, o->timeout, o->max_rss, error);
+    if (status == PMAP_OK)
         status = check(call, op, o, error);
     if (status != PMAP_OK)
         return status;

@@ -255,6 +255,11 @@ static void send_run(struct pmap__root *root, struct pmap__job *job, int rank, s
                                 .seed = job->form.seed,
                                 .priority = job->form.priority,
                                 .wants = ticket->wants = wants(job)};
+    if (job->form.limits.timeout || job->form.limits.max_rss) {
+        frame.wants |= PMAP__LIMITED;
+        frame.timeout = job->form.limits.timeout;
+        frame.max_rss = job->form.limits.max_rss;
+    }
     if (job->fold) {
         frame.op = job->fold->op->id;
         frame.leaf = job->fold->leaf;

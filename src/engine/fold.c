@@ -3,6 +3,7 @@
 #include "engine/fold.h"
 
 #include "base/error.h"
+#include "engine/isolate.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -107,9 +108,13 @@ static struct pmap__node *merge(struct pmap__fold *fold, struct pmap__node *a, s
     size_t size = fold->op->size;
 
     memcpy(left->value + size, right->value, size);
-    pmap__role_begin(&run, fold->op->name, fold->place, 0, error);
-    fold->op->fold(2, left->value, right->value);
-    pmap__role_end(&run);
+    if (fold->place->cells) {
+        error->status = pmap__isolated_merge(fold, left->value, right->value, error);
+    } else {
+        pmap__role_begin(&run, fold->op->name, fold->place, 0, error);
+        fold->op->fold(2, left->value, right->value);
+        pmap__role_end(&run);
+    }
     right->level = left->level + 1;
     right->index = left->index / 2;
     node_destroy(left);
@@ -276,42 +281,76 @@ static bool fold_items(const struct pmap__fold *fold, struct pmap__run *run, str
     return true;
 }
 
-static void fold_leaf(struct pmap__fold *fold, struct pmap__run *run, struct batch *batch, size_t position)
+static bool fold_leaf(const struct pmap__fold *fold, struct pmap__run *run, struct batch *batch, size_t position)
 {
-    size_t leaf = run->base + position, first = leaf * fold->leaf;
+    size_t first = (run->base + position) * fold->leaf;
     size_t n = fold->total - first < fold->leaf ? fold->total - first : fold->leaf;
     const char *items = run->args ? run->args + position * fold->leaf * run->task->args_size : NULL;
+
+    run->counts_only = true;
+    run->failed = false;
+    return fold_items(fold, run, batch, first, n, items);
+}
+
+void pmap__fold_keep(struct pmap__fold *fold, const struct pmap__run *run, size_t position, const void *value)
+{
     struct pmap_error error;
 
-    run->failed = false;
-    if (!fold_items(fold, run, batch, first, n, items)) {
-        pmap__failures_record(run->failures, leaf, 1, PMAP_EFAILED, NULL);
+    if (fold->folded)
+        fold->folded(fold->recorder, run->base + position, value, run->place->rank);
+    if (pmap__fold_add(fold, 0, run->base + position, value, &error) == PMAP_OK)
+        return;
+    error.item = (run->base + position) * fold->leaf;
+    pmap__failures_count(fold->verdict, &error, 1);
+}
+
+void pmap__fold_miss(const struct pmap__run *run, size_t position, enum pmap_status status)
+{
+    pmap__failures_record(run->failures, run->base + position, 1, status, NULL);
+}
+
+/* No batch: count the leaves as failed. */
+static void miss_all(const struct pmap__fold *fold, struct pmap__run *run, size_t begin, size_t end)
+{
+    struct pmap_error error;
+
+    pmap__error_set(&error, PMAP_ENOMEM, "pmap: no memory for a batch of values of %zu bytes", fold->op->size);
+    error.item = (run->base + begin) * fold->leaf;
+    pmap__failures_count(run->failures, &error, end - begin);
+}
+
+void pmap__fold_leaf(const struct pmap__fold *fold, struct pmap__run *run, size_t position, void *value)
+{
+    struct batch batch;
+
+    if (!batch_init(&batch, fold)) {
+        miss_all(fold, run, position, position + 1);
         return;
     }
-    if (fold->folded)
-        fold->folded(fold->recorder, leaf, batch->acc, run->place->rank);
-    if (pmap__fold_add(fold, 0, leaf, batch->acc, &error) == PMAP_OK)
-        return;
-    error.item = first;
-    pmap__failures_count(fold->verdict, &error, 1);
+    if (fold_leaf(fold, run, &batch, position))
+        memcpy(value, batch.acc, fold->op->size);
+    free(batch.values);
 }
 
 void pmap__fold_span(struct pmap__fold *fold, struct pmap__run *run, size_t begin, size_t end)
 {
     struct batch batch;
 
-    if (!batch_init(&batch, fold)) {
-        struct pmap_error error;
-        pmap__error_set(&error, PMAP_ENOMEM, "pmap: no memory for %zu values of %zu bytes", batch.items, fold->op->size);
-        error.item = (run->base + begin) * fold->leaf;
-        pmap__failures_count(run->failures, &error, end - begin);
-        for (; begin < end; begin++)
-            pmap__failures_record(run->failures, run->base + begin, 1, PMAP_ENOMEM, NULL);
+    if (run->place->cells) {
+        pmap__isolated_fold(fold, run, begin, end);
         return;
     }
-    run->counts_only = true;
+    if (!batch_init(&batch, fold)) {
+        miss_all(fold, run, begin, end);
+        for (; begin < end; begin++)
+            pmap__fold_miss(run, begin, PMAP_ENOMEM);
+        return;
+    }
     for (; begin < end; begin++)
-        fold_leaf(fold, run, &batch, begin);
+        if (fold_leaf(fold, run, &batch, begin))
+            pmap__fold_keep(fold, run, begin, batch.acc);
+        else
+            pmap__fold_miss(run, begin, PMAP_EFAILED);
     free(batch.values);
 }
 

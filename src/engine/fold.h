@@ -29,6 +29,7 @@ struct pmap__fold {
     const struct pmap_op *op;
     size_t leaf, total, leaves; /* items of a leaf; items in all; leaves in all */
     const struct pmap__place *place;
+    struct pmap__limits limits; /* of the op, where it has a process of its own */
     struct pmap__failures *verdict; /* where it is noted that values could not be merged: no leaf can be run again for that */
     bool apart;                 /* leaves stay as they are, for somebody else to merge */
     void (*folded)(void *recorder, size_t leaf, const void *value, int rank); /* called with each leaf that is folded here; NULL: by nobody */
@@ -48,6 +49,12 @@ void pmap__fold_fini(struct pmap__fold *fold);
 /* Run and fold the leaves at the positions [begin, end) of a run whose base is a leaf and whose args begin with that leaf's.
  * What fails is counted in the run's failures, with a record of the leaf. */
 void pmap__fold_span(struct pmap__fold *fold, struct pmap__run *run, size_t begin, size_t end);
+
+/* Its parts. Fold the leaf at one position: *value, of the op's size, if nothing fails; what does is counted in the run's failures. Add
+ * the value of that leaf. Or note that it has none, and with which status. */
+void pmap__fold_leaf(const struct pmap__fold *fold, struct pmap__run *run, size_t position, void *value);
+void pmap__fold_keep(struct pmap__fold *fold, const struct pmap__run *run, size_t position, const void *value);
+void pmap__fold_miss(const struct pmap__run *run, size_t position, enum pmap_status status);
 
 /* Add the value of a node, copied. PMAP_OK; PMAP_ENOMEM; PMAP_EFAILED and why: an op called pmap_fail. Any thread. */
 enum pmap_status pmap__fold_add(struct pmap__fold *fold, int level, size_t index, const void *value,

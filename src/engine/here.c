@@ -81,7 +81,7 @@ static bool run_again(struct pmap__job *job, const struct pmap__record *record, 
     child->place = job->place;
     pause_for(job->form.retry_delay);
     run_once(child, thread);
-    while (child->failures.count && child->attempt <= job->form.retries) {
+    while (pmap__job_may_retry(child)) {
         pmap__job_retry(child);
         pause_for(job->form.retry_delay);
         run_once(child, thread);

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/hash.h"
+#include "engine/isolate.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -75,34 +76,15 @@ void pmap__run_wipe(struct pmap__run *run)
     run->failed_at = SIZE_MAX;
 }
 
-static size_t name_of(const struct pmap__run *run, size_t position)
-{
-    if (run->names == NULL)
-        return run->base + position;
-    return run->names[position] + (run->scattered ? run->base : 0);
-}
-
-static void *result_of(const struct pmap__run *run, size_t position)
-{
-    size_t at = run->scattered ? run->names[position] : position;
-    return run->results ? run->results + at * run->task->result_size : NULL;
-}
-
-static const void *args_of(const struct pmap__run *run, size_t position)
-{
-    size_t at = run->scattered ? run->names[position] : position;
-    return run->args ? run->args + at * run->task->args_size : NULL;
-}
-
 void pmap__run_skip(struct pmap__run *run, size_t begin, size_t end)
 {
     size_t n = run->names ? 1 : end - begin;
 
     for (; begin < end; begin += n) {
-        void *results = result_of(run, begin);
+        void *results = pmap__run_result(run, begin);
         if (results && run->task->result_size) /* they were never written: there is nothing to free */
             memset(results, 0, n * run->task->result_size);
-        pmap__failures_skip(run->failures, name_of(run, begin), n);
+        pmap__failures_skip(run->failures, pmap__run_name(run, begin), n);
     }
 }
 
@@ -114,10 +96,10 @@ static bool renew(struct pmap__run *run, size_t position)
 
     if (pmap__crew_thread_begin(run->place, run->thread, &error) == PMAP_OK)
         return true;
-    void *results = result_of(run, position);
+    void *results = pmap__run_result(run, position);
     if (results && run->task->result_size)
         memset(results, 0, run->task->result_size);
-    error.item = name_of(run, position);
+    error.item = pmap__run_name(run, position);
     pmap__failures_add(run->failures, &error, 1);
     return false;
 }
@@ -153,6 +135,10 @@ static void adapt_stride(struct pmap__run *run)
 
 void pmap__run_span(struct pmap__run *run, size_t begin, size_t end)
 {
+    if (run->place->cells) {
+        pmap__isolated_span(run, begin, end);
+        return;
+    }
     /* A call inside an item is a part of that item: no worker begins in the middle of it. */
     bool limited = run->place->crew && run->place->crew->max_tasks && run->outer == NULL;
 
@@ -170,7 +156,7 @@ void pmap__run_span(struct pmap__run *run, size_t begin, size_t end)
             begin++; /* that item has failed */
             continue;
         }
-        pmap__run_items(run, n, args_of(run, begin), result_of(run, begin), name_of(run, begin));
+        pmap__run_items(run, n, pmap__run_args(run, begin), pmap__run_result(run, begin), pmap__run_name(run, begin));
         if (run->ran)
             run->ran(run, begin, begin + n);
         begin += n;

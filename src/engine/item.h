@@ -23,6 +23,13 @@ struct pmap__crew {
 };
 
 struct pmap__post;
+struct pmap__cells;
+
+/* What an item of an isolated pool may use; 0: no limit. */
+struct pmap__limits {
+    uint64_t timeout; /* ns */
+    uint64_t max_rss; /* bytes */
+};
 
 /* Where items run: what error texts say, and for whom. */
 struct pmap__place {
@@ -32,6 +39,7 @@ struct pmap__place {
     /* On a thread that is lent to a loop: handle what has come, from inside a task. NULL: somebody else does. */
     void (*attend)(void *owner);
     void *owner;
+    struct pmap__cells *cells; /* the processes that items run in (isolate.h); NULL: they run on the threads themselves */
     struct pmap__post *post; /* letters to and from other ranks; NULL: it has none */
     int ranks_here;          /* ranks of the pool on this node; 0: not known */
 };
@@ -54,6 +62,7 @@ struct pmap__run {
     struct pmap__failures *failures;
     const atomic_bool *cancelled; /* NULL: it cannot be */
     uint64_t seed;
+    struct pmap__limits limits;   /* where items have processes of their own */
     const char *args;
     char *results;
     size_t base;
@@ -87,6 +96,22 @@ struct pmap__run {
 static inline void pmap__run_clear(struct pmap__run *run)
 {
     memset(run, 0, offsetof(struct pmap__run, error));
+}
+
+/* Of a position: which item it is, where its result belongs (NULL: nowhere), and its arguments (NULL: there are none). */
+static inline size_t pmap__run_name(const struct pmap__run *run, size_t position)
+{
+    return run->names == NULL ? run->base + position : run->names[position] + (run->scattered ? run->base : 0);
+}
+static inline char *pmap__run_result(const struct pmap__run *run, size_t position)
+{
+    size_t at = run->scattered ? run->names[position] : position;
+    return run->results ? run->results + at * run->task->result_size : NULL;
+}
+static inline const char *pmap__run_args(const struct pmap__run *run, size_t position)
+{
+    size_t at = run->scattered ? run->names[position] : position;
+    return run->args ? run->args + at * run->task->args_size : NULL;
 }
 
 void pmap__run_begin(struct pmap__run *run);

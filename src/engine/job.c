@@ -13,6 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What kills so many processes will kill the next. */
+#define CRASHES_MAX 3
+
 /* ---- As the team of the root sees it ---- */
 
 static size_t portion(struct pmap__work *work, size_t left, uint64_t item_ns)
@@ -53,6 +56,7 @@ static void run(struct pmap__work *work, struct pmap__turn *turn)
     run.failures = &job->failures;
     run.cancelled = cancelled;
     run.seed = job->form.seed;
+    run.limits = job->form.limits;
     run.args = job->form.args;
     run.results = job->form.results;
     run.base = job->base;
@@ -195,6 +199,7 @@ enum pmap_status pmap__job_init(struct pmap__job *job, const struct pmap__order_
         if (!pmap__fold_init(&job->own_fold, form->op, leaf, form->n, NULL))
             goto fail;
         job->fold = &job->own_fold;
+        job->own_fold.limits = form->limits;
     }
     pmap__failures_init(&job->failures); /* glibc's mutexes cannot fail */
     pmap__failures_init(&job->last);
@@ -298,11 +303,18 @@ void pmap__job_never_again(struct pmap__job *job, const struct pmap__record *rec
     conclude(job, record->item, record->n, failed ? &error : NULL);
 }
 
+bool pmap__job_may_retry(const struct pmap__job *child)
+{
+    bool crashed = child->failures.count && child->failures.lowest_status == PMAP_ECRASHED;
+    return child->failures.count && child->attempt <= child->form.retries && child->crashes + crashed < CRASHES_MAX;
+}
+
 void pmap__job_retry(struct pmap__job *child)
 {
     struct pmap_error error;
 
     pmap__failures_lowest(&child->failures, &error);
+    child->crashes += error.status == PMAP_ECRASHED;
     set_why(child, &error);
     child->attempt++;
     pmap__failures_clear(&child->failures);
@@ -336,6 +348,7 @@ struct pmap__job *pmap__job_again(struct pmap__job *parent, size_t item, size_t 
     job->bytes_each = parent->bytes_each;
     job->parent = parent;
     job->attempt = 2;
+    job->crashes = record->status == PMAP_ECRASHED;
     init_common(job);
     init_work(job, n, n, parent->form.priority);
     pmap__failures_init(&job->failures);

@@ -72,6 +72,7 @@ struct pmap__order_form {
     const double *cost;
     int priority;
     uint64_t seed;
+    struct pmap__limits limits; /* of each item, in an isolated pool */
     bool reasons;     /* keep a reason for each failed item */
     bool late;        /* it may come when the pool is closed, */
     bool last;        /* or even terminated: it tidies up */
@@ -114,6 +115,7 @@ struct pmap__job {
     struct pmap__job *parent;   /* NULL: this is no second run */
     size_t children;            /* second runs under way */
     int attempt;                /* of a child: it is the so-manieth run of its items, from 1; 1: the first was lost with a rank */
+    int crashes;                /* so many runs before have crashed */
     int losses;                 /* of a child: so many ranks died that held its items */
     bool lost;                  /* of a second run: with a rank that died, just now */
     uint64_t due;               /* of a child: not to be begun before */
@@ -179,6 +181,9 @@ struct pmap__job *pmap__job_lost(struct pmap__job *job, size_t begin, size_t n, 
 
 /* Its parent hears of its failures, as if its items had never been lost. */
 void pmap__job_merge(struct pmap__job *child);
+
+/* It has failed: may it be run once more? What has killed three processes may not. */
+bool pmap__job_may_retry(const struct pmap__job *child);
 
 /* It has failed and is to be run once more. */
 void pmap__job_retry(struct pmap__job *child);

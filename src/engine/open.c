@@ -21,13 +21,16 @@
 #include "base/signals.h"
 #include "base/thread.h"
 #include "engine/agree.h"
+#include "engine/isolate.h"
 #include "engine/post.h"
 #include "engine/registry.h"
 #include "engine/serve.h"
 #include "transport/lifeline.h"
+#include "cell/zygote.h"
 #include "transport/loopback.h"
 #include "transport/mpi.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -54,6 +57,7 @@ struct entry {
     int crowded;        /* CPUs that they have to share because of the launcher's binding; 0: all is well */
     int *all_threads;   /* on the root: of each rank */
     int *all_crowded;
+    size_t initarg_size; /* the root's */
     struct home *home;
     struct pmap__team *team;
     struct pmap__root *root;     /* on the root, */
@@ -140,6 +144,7 @@ static void home_destroy(void *argument)
 
     if (home == NULL)
         return;
+    pmap__cells_destroy(home->place.cells);
     pmap__post_fini(&home->post);
     if (home->closed)
         home->closed(home->argument);
@@ -172,6 +177,7 @@ static enum pmap_status broadcast_initarg(struct entry *e)
 
     if (e->port && e->port->ops->broadcast(e->port, e->wish->root, &size, sizeof size) != PMAP_OK)
         return PMAP_EMPI;
+    e->initarg_size = (size_t)size;
     if (size == 0)
         return PMAP_OK;
     e->home->initarg = malloc((size_t)size);
@@ -192,7 +198,8 @@ static void begin_thread(void *argument, int thread)
     struct home *home = argument;
     struct pmap_error error;
 
-    if (pmap__crew_thread_begin(&home->place, thread, &error) == PMAP_OK)
+    if ((home->place.cells ? pmap__cells_begin(home->place.cells, thread, &error)
+                           : pmap__crew_thread_begin(&home->place, thread, &error)) == PMAP_OK)
         return;
     pthread_mutex_lock(&home->lock);
     if (home->failed.status == PMAP_OK)
@@ -205,9 +212,12 @@ static enum pmap_status build_team(struct entry *e)
     /* A rank with one thread lends it: see serve.c. */
     bool lent = !e->i_am_root && e->threads == 1;
 
+    if (e->wish->isolate && !pmap__cells_create(e->wish->zygote, &e->home->place, e->threads, e->initarg_size))
+        return e->status = PMAP_ENOMEM;
     if (e->threads == 0)
         return PMAP_OK;
-    e->status = pmap__crew_begin(&e->home->place, &e->error);
+    if (!e->wish->isolate)
+        e->status = pmap__crew_begin(&e->home->place, &e->error);
     if (e->status != PMAP_OK)
         return e->status;
     e->status = pmap__team_create(&e->team, e->threads, lent, begin_thread, e->home);
@@ -288,6 +298,21 @@ static void check_root(struct entry *e)
                                     "%d: all others have that root, too", e->wish->root, e->port->survivors_root);
 }
 
+/* Where items run is the same on all ranks: those that have no zygote cannot have one now. */
+static void agree_on_isolation(struct entry *e)
+{
+    bool wanted = e->wish->isolate;
+
+    if (e->port->ops->broadcast(e->port, e->wish->root, &wanted, sizeof wanted) != PMAP_OK) {
+        e->status = pmap__error_set(&e->error, PMAP_EMPI, "pmap_create: the ranks could not reach each other");
+        return;
+    }
+    if (wanted != e->wish->isolate)
+        e->status = pmap__error_set(&e->error, PMAP_EINVAL, "pmap_create: isolate is %s on rank %d but %s on the root",
+                                    e->wish->isolate ? "true" : "false", e->port->rank, wanted ? "true" : "false");
+    e->status = pmap__agree(e->port, e->status, &e->error);
+}
+
 /* A home with the root's initarg, or a failure on all ranks. */
 static void make_home(struct entry *e)
 {
@@ -340,6 +365,8 @@ static void enter(struct entry *e)
     e->survive = e->wish->survive;
     if (e->port)
         e->status = pmap__agree_on_program(e->port, e->wish->root, &e->dedicated, e->status, &e->error);
+    if (e->status == PMAP_OK && e->port)
+        agree_on_isolation(e);
     if (e->status != PMAP_OK)
         goto done;
     make_home(e);
@@ -435,6 +462,9 @@ static enum pmap_status check_join(struct entry *e, const struct pmap__root *roo
                                "threads here", w->threads, threads);
     if (w->survive && !pmap__root_survives(root))
         return pmap__error_set(&e->error, PMAP_EINVAL, "pmap_create: survive is true, but not of the pool that these ranks serve already");
+    if (w->isolate != (pmap__root_place(root)->cells != NULL))
+        return pmap__error_set(&e->error, PMAP_EINVAL, "pmap_create: isolate is %s, but not of the pool that these ranks serve already",
+                               w->isolate ? "true" : "false");
     if (w->crew.initializer || w->crew.thread_initializer || w->crew.max_tasks)
         return pmap__error_set(&e->error, PMAP_EINVAL, "pmap_create: initializer or max_tasks_per_worker is given, but these "
                                "ranks serve a pool already, whose workers have begun");
@@ -621,8 +651,8 @@ static enum pmap_status open_loopback(const struct pmap__wish *wish, int size, s
 
 /* ---- The choice ---- */
 
-enum pmap_status pmap__open(const struct pmap__wish *wish, struct pmap__root **root, struct pmap__journal **journal,
-                            struct pmap_error *error)
+static enum pmap_status open_somehow(const struct pmap__wish *wish, struct pmap__root **root, struct pmap__journal **journal,
+                                     struct pmap_error *error)
 {
     const char *loopback = getenv("PMAP_LOOPBACK");
     int virtual_ranks = loopback ? atoi(loopback) : 0;
@@ -643,4 +673,18 @@ enum pmap_status pmap__open(const struct pmap__wish *wish, struct pmap__root **r
                                "pmap_create: the program initialised MPI below MPI_THREAD_MULTIPLE: only the thread that did "
                                "may create a pool");
     return open_mpi(wish, state, root, journal, error);
+}
+
+/* The zygote is forked first of all: this process is as simple as it will ever be. */
+enum pmap_status pmap__open(const struct pmap__wish *wish, struct pmap__root **root, struct pmap__journal **journal,
+                            struct pmap_error *error)
+{
+    struct pmap__wish own = *wish;
+
+    if (own.isolate && own.status == PMAP_OK && (own.zygote = pmap__isolate_prepare()) == NULL)
+        own.status = pmap__error_set(&own.error, PMAP_ENOMEM, "pmap_create: isolate is true, but no process can be forked: %s",
+                                     strerror(errno));
+    enum pmap_status status = open_somehow(&own, root, journal, error);
+    pmap__zygote_release(own.zygote);
+    return status;
 }

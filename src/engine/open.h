@@ -19,6 +19,8 @@ struct pmap__wish {
     const char *journal;    /* a path; the root's word counts. NULL: none */
     const char *journal_version;
     size_t initarg_size;    /* of crew.initarg: the root's is for everybody; 0: each rank has its own */
+    bool isolate;     /* items have processes of their own */
+    struct pmap__zygote *zygote; /* that these come from; pmap__open makes it */
     const void *comm; /* points to the program's MPI_Comm; NULL: all ranks of the launcher, if there is one */
     enum pmap_status status; /* PMAP_OK, or the caller's verdict on its own arguments, with the text in error: */
     struct pmap_error error; /* other ranks may have to be told */

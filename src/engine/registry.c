@@ -52,6 +52,16 @@ void pmap_task_register(struct pmap_task *task)
     pthread_mutex_unlock(&registry.lock);
 }
 
+void pmap__registry_hold(void)
+{
+    pthread_mutex_lock(&registry.lock);
+}
+
+void pmap__registry_release(void)
+{
+    pthread_mutex_unlock(&registry.lock);
+}
+
 const struct pmap_task *pmap__task_find(uint64_t id)
 {
     pthread_mutex_lock(&registry.lock);

@@ -16,6 +16,10 @@
  * PMAP_EINVAL, with a text that names both files; else PMAP_OK. */
 enum pmap_status pmap__tasks_unique(struct pmap_error *error);
 
+/* Around a fork: the new process, which releases it as well, can look things up then, whatever other threads did. */
+void pmap__registry_hold(void);
+void pmap__registry_release(void);
+
 /* NULL if this process has no such task. Any thread. */
 const struct pmap_task *pmap__task_find(uint64_t id);
 

@@ -26,6 +26,7 @@
 #include "base/patience.h"
 #include "base/signals.h"
 #include "engine/here.h"
+#include "engine/isolate.h"
 #include "engine/post.h"
 #include "engine/times.h"
 #include "engine/wait.h"
@@ -230,8 +231,7 @@ static void child_done(struct pmap__root *root, struct pmap__job *child)
 {
     struct pmap__job *parent = child->parent;
     bool bad = child->failures.count || child->failures.cancelled, first = child->attempt == 1;
-    bool again = !first && child->attempt <= child->form.retries && child->losses < PMAP__LOSSES_MAX && child->failures.count &&
-                 !pmap__job_is_over(parent);
+    bool again = !first && child->losses < PMAP__LOSSES_MAX && pmap__job_may_retry(child) && !pmap__job_is_over(parent);
 
     free(child->ranks);
     child->ranks = NULL;
@@ -1009,6 +1009,8 @@ enum pmap_status pmap__root_create(const struct pmap__root_parts *parts, struct 
     r->ranks = r->port ? r->port->size : 1;
     r->survives = parts->survives;
     atomic_init(&r->others, r->ranks - 1);
+    r->shared.shelved = r->place->cells;
+    r->shared.file = pmap__cells_file(r->place->cells);
     r->peers = calloc((size_t)r->ranks, sizeof *r->peers);
     if (r->peers == NULL)
         goto fail;

@@ -18,6 +18,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "engine/fold.h"
+#include "engine/isolate.h"
 #include "engine/pack.h"
 #include "engine/post.h"
 #include "engine/registry.h"
@@ -157,6 +158,11 @@ static void chunk_destroy(struct chunk *chunk)
     free(chunk);
 }
 
+static struct pmap__limits limits_of(const struct pmap__frame *f)
+{
+    return (struct pmap__limits){.timeout = f->timeout, .max_rss = f->max_rss};
+}
+
 static void run_init(struct pmap__run *run, struct chunk *chunk, int thread)
 {
     pmap__run_clear(run);
@@ -166,6 +172,7 @@ static void run_init(struct pmap__run *run, struct chunk *chunk, int thread)
     run->failures = &chunk->failures;
     run->cancelled = &chunk->cancelled;
     run->seed = chunk->frame.seed;
+    run->limits = limits_of(&chunk->frame);
     run->args = chunk->items;
     run->results = chunk->results.bytes;
     run->base = (size_t)chunk->frame.begin;
@@ -263,8 +270,10 @@ static void record_all_leaves(struct chunk *chunk)
     uint64_t count = chunk->failures.count, cancelled = chunk->failures.cancelled;
     struct pmap_error lowest;
 
-    if (count)
+    if (count) {
         pmap__failures_lowest(&chunk->failures, &lowest);
+        status = lowest.status;
+    }
     pmap__failures_clear(&chunk->failures);
     for (uint64_t i = 0; i < f->n; i++)
         pmap__failures_record(&chunk->failures, (size_t)(f->begin + i), 1, status, NULL);
@@ -412,6 +421,7 @@ static struct chunk *prepare(struct pmap__server *server, const struct pmap__fra
         goto fail;
     chunk->fold.verdict = &chunk->failures;
     chunk->fold.apart = f->wants & PMAP__APART;
+    chunk->fold.limits = limits_of(f);
     return chunk;
 fail:
     chunk->frame.n = 0; /* it has no results to free */
@@ -745,6 +755,8 @@ enum pmap_status pmap__server_create(struct pmap__port *port, struct pmap__team 
     s->team = team;
     s->root = root;
     s->place = place;
+    s->shared.shelved = place->cells;
+    s->shared.file = pmap__cells_file(place->cells);
     if (place->post)
         place->post->loop = &s->loop;
     *server = s;

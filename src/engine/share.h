@@ -26,6 +26,8 @@ struct pmap__shared {
 
 struct pmap__shares {
     struct pmap__shared *first;
+    bool shelved; /* the processes that items run in find a copy on the shelf (cell/shelf.h) */
+    int file;     /* of this file */
 };
 
 /* What somebody on the root wants to be done, and waits for. */
@@ -48,6 +50,9 @@ void pmap__shares_clear(struct pmap__shares *shares, struct pmap__port *port);
 
 /* What the tenant shares under this id, or anything if id is 0; NULL if there is nothing. */
 struct pmap__shared *pmap__shares_find(const struct pmap__shares *shares, const void *tenant, uint64_t id);
+
+/* This process is one of those: it looks on the shelf from now on. */
+void pmap__share_move(int file);
 
 /* Where it is in this process; NULL if it is not. Any thread. */
 const void *pmap__share_find(uint64_t id);

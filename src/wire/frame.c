@@ -63,6 +63,10 @@ static void put_chunk(struct pen *pen, const struct pmap__frame *frame)
     put(pen, frame->seed, 8);
     put(pen, (uint64_t)(int64_t)frame->priority, 4);
     put(pen, frame->wants, 4);
+    if (frame->wants & PMAP__LIMITED) {
+        put(pen, frame->timeout, 8);
+        put(pen, frame->max_rss, 8);
+    }
     put(pen, frame->op, 8);
     if (frame->op) {
         put(pen, frame->leaf, 8);
@@ -252,6 +256,10 @@ static void get_chunk(struct eye *eye, struct pmap__frame *f)
     f->seed = get(eye, 8, "seed");
     f->priority = get_int(eye, "priority");
     f->wants = (unsigned)get_between(eye, 4, 0, PMAP__WANTS, "wants");
+    if (f->wants & PMAP__LIMITED) {
+        f->timeout = get_between(eye, 8, 0, PMAP__TIMEOUT_MAX, "timeout");
+        f->max_rss = get_between(eye, 8, f->timeout ? 0 : 1, INT64_MAX, "max_rss");
+    }
     f->op = get(eye, 8, "op");
     if (f->op == 0 && f->wants & PMAP__APART) /* there are no leaves */
         refuse(eye, "wants");

@@ -38,7 +38,10 @@
 #include <stdint.h>
 
 /* Changes with every change of the bytes; ranks with different versions do not form a pool. */
-#define PMAP__WIRE_VERSION 6
+#define PMAP__WIRE_VERSION 7
+
+/* 1e9 seconds: later than anybody waits, and sums of a few do not overflow. */
+#define PMAP__TIMEOUT_MAX (UINT64_C(1000000000) * 1000000000)
 
 /* The longest head is a RESULT with a failure: a dozen numbers, a host and a text. */
 #define PMAP__HEAD_MAX 768
@@ -66,7 +69,8 @@ enum {
     PMAP__NAMED = 8,        /* the body begins with the indices of the items */
     PMAP__SINGLE = 16,      /* this is all of its job, or was run before: it need not keep behind other chunks of the job */
     PMAP__APART = 32,       /* of a reduction: the value of each leaf, not of the nodes that they make */
-    PMAP__WANTS = 63
+    PMAP__LIMITED = 64,     /* its items have limits */
+    PMAP__WANTS = 127
 };
 
 struct pmap__frame {
@@ -81,6 +85,8 @@ struct pmap__frame {
     uint64_t seed;        /* CHUNK: of the job */
     int priority;         /* CHUNK: of the job */
     unsigned wants;       /* CHUNK: PMAP__WANT_… */
+    uint64_t timeout;     /* CHUNK with PMAP__LIMITED: ns that an item may take, up to PMAP__TIMEOUT_MAX, */
+    uint64_t max_rss;     /*        and bytes; 0: any, but not both */
     uint64_t op;          /* CHUNK: struct pmap_op.id; 0: this is no reduction. Otherwise begin and n count leaves, */
     uint64_t leaf;        /*        of so many items each, */
     uint64_t total;       /*        of so many items in all */
