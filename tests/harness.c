@@ -283,7 +283,8 @@ int test_main_with_pool(int argc, char *argv[], const struct test tests[], const
     running = "(pmap_create)";
     if (test_rank() != 0)
         alarm(0);
-    if (pmap_create(&the_pool, .threads = test_threads(), .error = &error) != PMAP_OK) {
+    bool isolate = argc == 2 && strcmp(argv[1], "isolate") == 0;
+    if (pmap_create(&the_pool, .threads = test_threads(), .isolate = isolate, .error = &error) != PMAP_OK) {
         fprintf(stderr, "# rank %d: %s\n", test_rank(), error.text);
         finished = true;
         return EXIT_FAILURE;

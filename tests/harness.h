@@ -44,7 +44,8 @@ struct test {
  * its exit status makes the whole job fail. Without a launcher it is an ordinary test program. */
 int test_main(int argc, char *argv[], const struct test tests[], const char *shapes);
 
-/* Like test_main, but create a pool first. The tests run on its root alone, while the other ranks serve. */
+/* Like test_main, but create a pool first. The tests run on its root alone, while the other ranks serve. In a shape with the word
+ * isolate, such as t2:isolate, the pool is isolated. */
 int test_main_with_pool(int argc, char *argv[], const struct test tests[], const char *shapes);
 
 /* The pool of test_main_with_pool. */

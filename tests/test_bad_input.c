@@ -17,6 +17,9 @@
 static int square(int x) { return x * x; }
 PMAP_TASK(square, int, int);
 
+static int add_op(int a, int b) { return a + b; }
+PMAP_OP(add_op, int);
+
 static double power(double base, int exponent) { return exponent == 0 ? 1 : base * exponent; }
 PMAP_TASK(power, double, double, int);
 
@@ -366,6 +369,21 @@ static void pmap_fail_outside_a_task_warns_and_does_nothing(void)
     CHECK_STATUS(pmap_map(the_pool, square, in, out, 3), PMAP_OK);
 }
 
+static void limits_need_an_isolated_pool(void)
+{
+    int y, sum;
+
+    CHECK_STATUS(pmap_map(the_pool, square, in, out, 3, .timeout = 1, .error = &error), PMAP_EINVAL);
+    CHECK_NAMES(error.text, "timeout");
+    CHECK_NAMES(error.text, "isolate");
+    CHECK_STATUS(pmap_apply(the_pool, square, &y, 3, .max_rss = 1, .error = &error), PMAP_EINVAL);
+    CHECK_NAMES(error.text, "max_rss");
+    CHECK_STATUS(pmap_reduce(the_pool, square, add_op, in, &sum, 3, .timeout = 1, .error = &error), PMAP_EINVAL);
+    CHECK(pmap_imap(the_pool, square, PMAP_ARRAY(in, 3), .max_rss = 1, .error = &error) == NULL);
+    CHECK_NAMES(error.text, "max_rss");
+    CHECK_STATUS(pmap_map(the_pool, square, in, out, 3), PMAP_OK);
+}
+
 static const struct test tests[] = {
     TEST(wrong_element_size_names_the_task_and_both_sizes),
     TEST(wrong_element_size_in_a_starmap),
@@ -381,6 +399,7 @@ static const struct test tests[] = {
     TEST(map_of_a_task_without_arguments_is_refused),
     TEST(task_with_pointers_needs_a_pool_of_one_rank),
     TEST(options_of_an_older_caller_are_accepted),
+    TEST(limits_need_an_isolated_pool),
     TEST(missing_options_are_refused),
     TEST(statuses_have_names),
     TEST(pmap_perror_prints_prefix_and_text),

@@ -15,25 +15,26 @@ trap 'rm -rf "$directory"' EXIT
 
 k=0 failures=0
 
-# Does the program end, with the status that is expected ("failure": any but 0), and say what it should on stderr?
+# Does the program end, with the status that is expected ("failure": any but 0; "killed": by SIGKILL, but not by us), and say what it should on stderr?
 #     ends RANKS STATUS WORDS ARGUMENTS...       RANKS 0: without a launcher
 ends() {
-    local ranks=$1 expected=$2 words=$3 how=() status verdict=ok title
+    local ranks=$1 expected=$2 words=$3 how=() status verdict=ok title begun=$SECONDS
 
     shift 3
-    title="$*, $ranks ranks"
+    title="${*/$directory\//}, $ranks ranks"
     if ((ranks == 0)); then
-        title="$*, no launcher"
+        title="${*/$directory\//}, no launcher"
     elif ((${#launch[@]} == 0)); then
         echo "ok $((++k)) - $title # SKIP no MPI"
         return
     else
         how=("${launch[@]}" -n "$ranks")
     fi
-    timeout -k 10 "$limit" "${how[@]}" "$program" "$@" >"$directory/out" 2>"$directory/err" </dev/null
+    { timeout -k 10 "$limit" "${how[@]}" "$program" "$@" >"$directory/out" 2>"$directory/err" </dev/null; } 2>/dev/null
     status=$?
     case $expected in
     failure) ((status != 0 && status != 124 && status != 137)) || verdict="not ok" ;;
+    killed) ((status == 137 && SECONDS - begun < limit)) || verdict="not ok" ;;
     *) ((status == expected)) || verdict="not ok" ;;
     esac
     [[ -z $words ]] || grep -qE "$words" "$directory/err" || verdict="not ok"
@@ -45,8 +46,32 @@ ends() {
     fi
 }
 
+# After such a program none of the processes that it noted is left.
+#     leaves_none RANKS HOW
+leaves_none() {
+    local verdict=ok pid deadline=$((SECONDS + limit)) left=1
+
+    rm -f "$directory/pids"
+    ends "$1" killed '' "$2" "$directory/pids"
+    while ((left > 0 && SECONDS < deadline)); do
+        left=0
+        for pid in $(sort -u "$directory/pids" 2>/dev/null); do
+            # a zombie is for init to bury
+            if [[ -r /proc/$pid/stat ]] && ! grep -q ') Z ' "/proc/$pid/stat" 2>/dev/null && [[ -r /proc/$pid/stat ]]; then
+                ((++left))
+            fi
+        done
+    done
+    ((left == 0)) && { (($1 > 0 && ${#launch[@]} == 0)) || [[ -s $directory/pids ]]; } || verdict="not ok"
+    echo "$verdict $((++k)) - leaves no process: $2, $1 ranks"
+    if [[ $verdict != ok ]]; then
+        ((++failures))
+        echo "# $left of these are left: $(sort -u "$directory/pids" | tr '\n' ' ')"
+    fi
+}
+
 forgot='without pmap_destroy'
-echo "1..21"
+echo "1..36"
 ends 0 3 "$forgot" main
 ends 1 3 "$forgot" main
 ends 2 3 "$forgot" main
@@ -58,6 +83,15 @@ for how in task operation callback initializer; do
     ends 1 failure 'called exit\(\)|exit\(\) while' $how
     ends 2 failure 'called exit\(\)|exit\(\) while|exit\(\) on a rank' $how
 done
+for how in segv abort kill; do
+    [[ $how == kill ]] && expected=killed || expected=failure
+    ends 0 $expected '' $how
+    ends 1 $expected '' $how
+    ends 2 $expected '' $how
+done
+leaves_none 0 isolated
+leaves_none 2 isolated
+leaves_none 2 isolated-rank
 ends 1 0 "$forgot" own funneled
 ends 3 0 "$forgot" own funneled
 ends 3 0 "$forgot" own multiple

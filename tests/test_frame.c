@@ -24,9 +24,10 @@ static struct pmap__frame sample_chunk(bool reduction)
 {
     struct pmap__frame f = {.kind = PMAP__CHUNK, .ticket = UINT64_C(0xfedcba9876543210), .begin = 1000, .n = 17, .grain = 5,
                             .task = UINT64_MAX, .args_size = 24, .result_size = 8, .job = UINT64_C(0x8000000000000001),
-                            .seed = UINT64_C(0x123456789abcdef0), .priority = -3, .wants = PMAP__WANT_RECORDS | PMAP__NAMED};
+                            .seed = UINT64_C(0x123456789abcdef0), .priority = -3, .wants = PMAP__WANT_RECORDS | PMAP__NAMED | PMAP__LIMITED,
+                            .timeout = UINT64_C(1) << 40, .max_rss = UINT64_C(1) << 50};
     if (reduction) {
-        f.wants = PMAP__WANT_RECORDS | PMAP__WANT_STOP;
+        f.wants = PMAP__WANT_RECORDS | PMAP__WANT_STOP | PMAP__LIMITED;
         f.op = UINT64_MAX - 1;
         f.leaf = 64;
         f.total = 1016 * 64 + 1; /* leaves 1000 to 1016: the last of them is the last of all, and has one item */
@@ -111,7 +112,8 @@ static bool same_chunk(const struct pmap__frame *a, const struct pmap__frame *b)
 {
     return a->ticket == b->ticket && a->begin == b->begin && a->n == b->n && a->grain == b->grain && a->task == b->task &&
            a->args_size == b->args_size && a->result_size == b->result_size && a->job == b->job && a->seed == b->seed &&
-           a->priority == b->priority && a->wants == b->wants && a->op == b->op && a->leaf == b->leaf && a->total == b->total;
+           a->priority == b->priority && a->wants == b->wants && a->timeout == b->timeout &&
+           a->max_rss == b->max_rss && a->op == b->op && a->leaf == b->leaf && a->total == b->total;
 }
 
 static bool same_answer(const struct pmap__frame *a, const struct pmap__frame *b)
@@ -159,9 +161,11 @@ static void extreme_fields_survive_too(void)
     survives(&f);
     f.priority = INT_MIN;
     f.wants = PMAP__WANTS - PMAP__APART;
+    f.max_rss = INT64_MAX;
     survives(&f);
     f.priority = INT_MAX;
     f.wants = 0;
+    f.timeout = f.max_rss = 0;
     survives(&f);
     f = sample(REDUCTION);
     f.begin = SIZE_MAX - 1;
@@ -320,6 +324,11 @@ static void fields_of_a_chunk_out_of_range_are_refused_by_name(void)
     REFUSED(PMAP__CHUNK, wants = PMAP__APART, "wants");
     REFUSED(PMAP__CHUNK, wants = PMAP__WANTS + 1, "wants");
     REFUSED(PMAP__CHUNK, wants = UINT_MAX, "wants");
+    ACCEPTED(PMAP__CHUNK, timeout = PMAP__TIMEOUT_MAX);
+    REFUSED(PMAP__CHUNK, timeout = PMAP__TIMEOUT_MAX + 1, "timeout");
+    ACCEPTED(PMAP__CHUNK, max_rss = INT64_MAX);
+    ACCEPTED(PMAP__CHUNK, max_rss = 0);
+    REFUSED(PMAP__CHUNK, max_rss = (uint64_t)INT64_MAX + 1, "max_rss");
 }
 
 static void leaves_that_are_not_there_are_refused_by_name(void)

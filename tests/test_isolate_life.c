@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 the pmap authors
+ *
+ * How isolated pools begin and end: initializers, workers that are renewed, what is refused, and that nothing is left. All ranks run
+ * these functions in step, as in test_life.
+ */
+#include "board.h"
+#include "deaths.h"
+#include "harness.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { N = 200 };
+
+/* Cells of one test, and room for the ids of processes behind them. All ranks take them in step; none is used twice. */
+enum { STARTS, THREAD_STARTS, PIDS, CELLS = 100 };
+
+static int fresh_cells(void)
+{
+    static int taken;
+
+    return CELLS * taken++;
+}
+
+static int count(int cell) { return atomic_load(&board()[cell]); }
+
+static int mark(int cell) { return atomic_fetch_add(&board()[cell], 1); }
+
+/* ---- Initializers and tasks -------------------------------------------------------------------------- */
+
+static int told; /* by the initializer, to the items */
+static int known_before;
+
+struct plan {
+    int cells, value;
+    int death, thread_death; /* of the initializers */
+    int from;                /* the so-manieth worker's thread_initializer dies, from 0 */
+    char ballast[5000];
+};
+
+static void begin(const void *initarg)
+{
+    const struct plan *plan = initarg;
+
+    mark(plan->cells + STARTS);
+    die(plan->death);
+    told = plan->value;
+}
+
+static void begin_thread(const void *initarg)
+{
+    const struct plan *plan = initarg;
+    int before = mark(plan->cells + THREAD_STARTS);
+
+    if (before >= plan->from)
+        die(plan->thread_death);
+    told++;
+}
+
+static int ask(int x) { return told + x; }
+PMAP_TASK(ask, int, int);
+
+static int ask_before(int x) { return known_before + x; }
+PMAP_TASK(ask_before, int, int);
+
+static int process(int x)
+{
+    (void)x;
+    return (int)getpid();
+}
+PMAP_TASK(process, int, int);
+
+static int parent(int x)
+{
+    (void)x;
+    return (int)getppid();
+}
+PMAP_TASK(parent, int, int);
+
+static int die_as(int death)
+{
+    die(death);
+    return 1;
+}
+PMAP_TASK(die_as, int, int);
+
+static const struct plan *make_plan(int cells)
+{
+    static struct plan plan;
+
+    plan = (struct plan){.cells = cells, .value = 70};
+    return &plan;
+}
+
+#define WORKERS (test_ranks() * test_threads())
+
+/* ---- Beginning --------------------------------------------------------------------------------------- */
+
+static void each_worker_is_initialized(void)
+{
+    int cells = fresh_cells(), in[N] = {0}, out[N];
+    const struct plan *plan = make_plan(cells);
+    struct pmap_pool *pool;
+
+    CHECK_STATUS(pmap_create(&pool, .threads = test_threads(), .isolate = true, .initializer = begin, .thread_initializer = begin_thread,
+                             .initarg = plan, .initarg_size = sizeof *plan), PMAP_OK);
+    if (pool == NULL)
+        return;
+    CHECK_INT(count(cells + STARTS), pmap_threads(pool));
+    CHECK_INT(count(cells + THREAD_STARTS), pmap_threads(pool));
+    CHECK_INT(told, 0);
+    CHECK_STATUS(pmap_map(pool, ask, in, out, N), PMAP_OK);
+    for (int i = 0; i < N; i++)
+        CHECK_INT(out[i], 71);
+    pmap_destroy(pool);
+}
+
+static void failing_initializers_fail_the_pool(void)
+{
+    for (int death = DEATH_FAIL; death < DEATH_LOOP; death++)
+        for (int which = 0; which < 2; which++) {
+            int cells = fresh_cells();
+            struct plan plan = {.cells = cells, .death = which ? NO_DEATH : death, .thread_death = which ? death : NO_DEATH};
+            struct pmap_pool *pool;
+            struct pmap_error error = {.status = PMAP_OK};
+
+            CHECK_STATUS(pmap_create(&pool, .threads = test_threads(), .isolate = true, .initializer = begin, .initarg = &plan,
+                                     .thread_initializer = begin_thread, .initarg_size = sizeof plan, .error = &error), death_status(death));
+            CHECK(pool == NULL);
+            CHECK_SAYING(death_is_told(death, &error), "%s: code %d: %s", death_name(death), error.code, error.text);
+            CHECK(error.rank >= 0);
+        }
+}
+
+static void globals_have_the_values_of_creation(void)
+{
+    int in[N] = {0}, out[N];
+    struct pmap_pool *pool;
+
+    known_before++;
+    CHECK_STATUS(pmap_create(&pool, .threads = test_threads(), .isolate = true), PMAP_OK);
+    if (pool) {
+        int now = known_before;
+        known_before = 1000;
+        CHECK_STATUS(pmap_map(pool, ask_before, in, out, N), PMAP_OK);
+        for (int i = 0; i < N; i++)
+            CHECK_INT(out[i], now);
+        known_before = now;
+    }
+    pmap_destroy(pool);
+}
+
+static void ranks_must_agree(void)
+{
+    struct pmap_pool *pool;
+    struct pmap_error error;
+
+    if (test_processes() < 2) {
+        test_skip("one process agrees with itself");
+        return;
+    }
+    for (int who = 0; who < 2; who++) {
+        CHECK_STATUS(pmap_create(&pool, .threads = test_threads(), .isolate = test_rank() == who, .error = &error), PMAP_EINVAL);
+        CHECK_NAMES(error.text, "isolate");
+        CHECK(pool == NULL);
+    }
+}
+
+static void pools_side_by_side(void)
+{
+    struct pmap_pool *pool, *other = NULL, *third = NULL;
+    int in[N] = {0}, out[N];
+    struct pmap_error error;
+
+    CHECK_STATUS(pmap_create(&pool, .threads = test_threads(), .isolate = true), PMAP_OK);
+    if (pool == NULL)
+        return;
+    CHECK_STATUS(pmap_create(&other, .isolate = true), PMAP_OK);
+    CHECK_STATUS(pmap_map(other, process, in, out, N), PMAP_OK);
+    CHECK(out[0] != (int)getpid());
+    if (test_processes() > 1) {
+        CHECK_STATUS(pmap_create(&third, .error = &error), PMAP_EINVAL);
+        CHECK_NAMES(error.text, "isolate");
+    }
+    pmap_destroy(pool);
+    CHECK_STATUS(pmap_map(other, process, in, out, N), PMAP_OK);
+    pmap_destroy(other);
+}
+
+/* ---- Renewing ---------------------------------------------------------------------------------------- */
+
+static void workers_are_renewed(void)
+{
+    int cells = fresh_cells(), in[N] = {0}, pids[N];
+    const struct plan *plan = make_plan(cells);
+    struct pmap_pool *pool;
+
+    CHECK_STATUS(pmap_create(&pool, .threads = test_threads(), .isolate = true, .thread_initializer = begin_thread, .initarg = plan,
+                             .initarg_size = sizeof *plan, .max_tasks_per_worker = 10), PMAP_OK);
+    if (pool == NULL)
+        return;
+    CHECK_STATUS(pmap_map(pool, process, in, pids, N), PMAP_OK);
+    for (int i = 0; i < N; i++) {
+        int same = 0;
+        for (int j = 0; j < N; j++)
+            same += pids[j] == pids[i];
+        CHECK(same <= 10);
+    }
+    CHECK(count(cells + THREAD_STARTS) >= N / 10);
+    pmap_destroy(pool);
+}
+
+/* What should have run on the new worker has failed; those after it get another. */
+static void renewed_worker_that_fails_costs_an_item(void)
+{
+    int cells = fresh_cells(), in[20] = {0}, out[20], failed = 0;
+    struct plan plan = {.cells = cells, .thread_death = DEATH_FAIL, .from = WORKERS};
+    struct pmap_pool *pool;
+    enum pmap_status statuses[20];
+
+    CHECK_STATUS(pmap_create(&pool, .threads = test_threads(), .isolate = true, .thread_initializer = begin_thread, .initarg = &plan,
+                             .initarg_size = sizeof plan, .max_tasks_per_worker = 1), PMAP_OK);
+    if (pool == NULL)
+        return;
+    CHECK_STATUS(pmap_map(pool, ask, in, out, 20, .on_error = PMAP_COLLECT, .statuses = statuses), PMAP_OK);
+    for (int i = 0; i < 20; i++)
+        failed += statuses[i] == PMAP_EFAILED;
+    CHECK(failed >= 20 - pmap_threads(pool) && failed < 20);
+    pmap_destroy(pool);
+}
+
+/* ---- Ending ------------------------------------------------------------------------------------------ */
+
+static bool is_gone(int pid)
+{
+    time_t end = time(NULL) + 20;
+    char name[64], line[256];
+
+    for (;;) {
+        snprintf(name, sizeof name, "/proc/%d/stat", pid);
+        FILE *file = fopen(name, "r");
+        bool gone = file == NULL || fgets(line, sizeof line, file) == NULL || strstr(line, ") Z ") != NULL;
+        if (file)
+            fclose(file);
+        if (gone || time(NULL) > end)
+            return gone;
+    }
+}
+
+static void nothing_is_left(void)
+{
+    struct pmap_pool *pool;
+    int in[N] = {0}, pids[N], zygotes[N], out[N];
+
+    in[3] = in[60] = DEATH_SEGV;
+    CHECK_STATUS(pmap_create(&pool, .threads = test_threads(), .isolate = true), PMAP_OK);
+    if (pool == NULL)
+        return;
+    struct pmap_error error;
+    CHECK_STATUS(pmap_map(pool, die_as, in, out, N, .error = &error), PMAP_ECRASHED);
+    CHECK_STATUS(pmap_map(pool, process, in, pids, N), PMAP_OK);
+    CHECK_STATUS(pmap_map(pool, parent, in, zygotes, N), PMAP_OK);
+    pmap_destroy(pool);
+    for (int i = 0; i < N; i++)
+        CHECK(is_gone(pids[i]) && is_gone(zygotes[i]));
+}
+
+static void program_does_not_see_them(void)
+{
+    struct pmap_pool *pool;
+    int x = 0, y;
+
+    if (test_processes() > 1) {
+        test_skip("a launcher may start processes, too");
+        return;
+    }
+    CHECK_STATUS(pmap_create(&pool, .threads = test_threads(), .isolate = true), PMAP_OK);
+    CHECK_STATUS(pmap_apply(pool, process, &y, x), PMAP_OK);
+    CHECK(waitpid(-1, NULL, WNOHANG) == -1 && errno == ECHILD);
+    pmap_destroy(pool);
+    CHECK(waitpid(-1, NULL, WNOHANG) == -1 && errno == ECHILD);
+}
+
+static const struct test tests[] = {
+    TEST(each_worker_is_initialized),
+    TEST(failing_initializers_fail_the_pool),
+    TEST(globals_have_the_values_of_creation),
+    TEST(ranks_must_agree),
+    TEST(pools_side_by_side),
+    TEST(workers_are_renewed),
+    TEST(renewed_worker_that_fails_costs_an_item),
+    TEST(nothing_is_left),
+    TEST(program_does_not_see_them),
+    {NULL, NULL},
+};
+
+int main(int argc, char *argv[])
+{
+    return test_main(argc, argv, tests, "t2 r2 r2t2 v3");
+}
