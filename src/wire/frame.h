@@ -38,7 +38,7 @@
 #include <stdint.h>
 
 /* Changes with every change of the bytes; ranks with different versions do not form a pool. */
-#define PMAP__WIRE_VERSION 6
+#define PMAP__WIRE_VERSION 7
 
 /* 1e9 seconds: later than anybody waits, and sums of a few do not overflow. */
 #define PMAP__TIMEOUT_MAX (UINT64_C(1000000000) * 1000000000)
