@@ -300,6 +300,49 @@ static void reduction_is_interrupted(void)
     pmap_destroy(interrupter.pool);
 }
 
+/* The verdict is on the last runs of leaves then; those that had none must not be missing in it. */
+static void reduction_with_retries_is_interrupted(void)
+{
+    int cells = fresh_cells(), sum = -5;
+    struct interrupter interrupter = {create(0), cells};
+    pthread_t thread;
+
+    if (interrupter.pool == NULL)
+        return;
+    fill(cells, 0, 0);
+    pthread_create(&thread, NULL, interrupt_later, &interrupter);
+    check_interrupted(pmap_reduce(interrupter.pool, endless, add, items, &sum, N, .retries = 2, .error = &error),
+                      "pmap_interrupt");
+    pthread_join(thread, NULL);
+    CHECK_INT(sum, -5);
+    pmap_destroy(interrupter.pool);
+}
+
+static void *terminate_later(void *argument)
+{
+    struct interrupter *i = argument;
+
+    board_await(i->cells + HELD, 1);
+    pmap_terminate(i->pool);
+    return NULL;
+}
+
+static void reduction_with_retries_is_terminated(void)
+{
+    int cells = fresh_cells(), sum = -5;
+    struct interrupter interrupter = {create(0), cells};
+    pthread_t thread;
+
+    if (interrupter.pool == NULL)
+        return;
+    fill(cells, 0, 0);
+    pthread_create(&thread, NULL, terminate_later, &interrupter);
+    CHECK_STATUS(pmap_reduce(interrupter.pool, endless, add, items, &sum, N, .retries = 2, .error = &error), PMAP_ECANCELLED);
+    pthread_join(thread, NULL);
+    CHECK_INT(sum, -5);
+    pmap_destroy(interrupter.pool);
+}
+
 static void is_told(void *user, const struct pmap_error *why)
 {
     if (why->status == PMAP_EINTERRUPTED)
@@ -493,6 +536,25 @@ static void items_that_would_not_be_finished_are_not_begun(void)
     pmap_destroy(pool);
 }
 
+/* Refused before any of it begins, a call says the same of its items as one that is cut short. */
+static void call_that_does_not_fit_says_so_of_its_items(void)
+{
+    int cells = fresh_cells(), y;
+    struct pmap_pool *pool = create(2);
+
+    if (pool == NULL)
+        return;
+    fill(cells, 1, now() + 1);
+    CHECK_STATUS(pmap_apply(pool, slow, &y, items[0]), PMAP_OK);
+    CHECK(pmap_map_async(pool, slow, items, out, N, .statuses = statuses, .retries = 1, .error = &error) == NULL);
+    check_interrupted(error.status, "walltime");
+    for (int i = 0; i < N; i++)
+        if (!CHECK_STATUS(statuses[i], PMAP_ECANCELLED) || !CHECK_INT(out[i], 0))
+            break;
+    CHECK_INT(count(cells + HELD), 1);
+    pmap_destroy(pool);
+}
+
 /* A stream is a row of jobs that cannot know each by itself how long its items take. */
 static void streams_know_how_long_items_take(void)
 {
@@ -588,6 +650,8 @@ static const struct test tests[] = {
     TEST(null_is_no_pool),
     TEST(other_pools_go_on),
     TEST(reduction_is_interrupted),
+    TEST(reduction_with_retries_is_interrupted),
+    TEST(reduction_with_retries_is_terminated),
     TEST(error_callback_is_told),
     TEST(interruption_goes_before_failures),
     TEST(stream_of_array_ends),
@@ -596,6 +660,7 @@ static const struct test tests[] = {
     TEST(share_comes_to_an_end),
     TEST(mapreduce_is_interrupted),
     TEST(items_that_would_not_be_finished_are_not_begun),
+    TEST(call_that_does_not_fit_says_so_of_its_items),
     TEST(streams_know_how_long_items_take),
     TEST(everything_stops_before_the_end),
     TEST(bad_options_are_refused),

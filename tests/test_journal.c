@@ -12,6 +12,7 @@
 
 #include <limits.h>
 #include <pmap_mapreduce.h>
+#include <sched.h>
 #include <signal.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -20,6 +21,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { RUNS, FAIL_AT, FAILURES }; /* cells of the board: items run; the item that fails, or -1; how often it may */
@@ -30,6 +32,14 @@ static int count_run(int x)
     if (x == atomic_load(&board()[FAIL_AT]) && atomic_fetch_sub(&board()[FAILURES], 1) > 0)
         pmap_fail(3, "told to fail");
     return x;
+}
+
+static double now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 static int square(int x) { return count_run(x) * x; }
@@ -103,6 +113,25 @@ static void words_of(struct pmap_view line, struct pmap_emitter *out)
 }
 PMAP_MAPREDUCE(wordcount, .map_record = words_of, .combine = pmap_sum_i64, .value = PMAP_TYPE_I64);
 
+/* Below 0 it takes a second. */
+static int lasting(int x)
+{
+    double end = now() + 1;
+
+    count_run(x);
+    while (x < 0 && now() < end)
+        sched_yield();
+    return x + 1;
+}
+PMAP_TASK(lasting, int, int);
+
+static struct pmap_bytes lasting_bytes(struct pmap_bytes x)
+{
+    lasting(x.size ? 1 : -1);
+    return twice(x);
+}
+PMAP_BYTES_TASK(lasting_bytes);
+
 /* ---- Runs -------------------------------------------------------------------------------------------- */
 
 static bool is_root(void) { return test_processes() == 1 || test_rank() == 0; }
@@ -141,19 +170,21 @@ static void begin_anew(void)
     atomic_store(&board()[FAIL_AT], -1);
 }
 
-/* A run of the program, which does something on the root; how many items it ran. -1 on other ranks. */
-static int run(void (*something)(struct pmap_pool *pool))
+/* A run of the program for so many seconds, 0: as many as it likes, which does something on the root; how many items it ran. -1 on other ranks. */
+static int run_for(double walltime, void (*something)(struct pmap_pool *pool))
 {
     struct pmap_pool *pool = NULL;
 
     if (is_root())
         atomic_store(&board()[RUNS], 0);
-    CHECK_STATUS(pmap_create(&pool, .threads = test_threads(), .journal = journal()), PMAP_OK);
+    CHECK_STATUS(pmap_create(&pool, .threads = test_threads(), .journal = journal(), .walltime = walltime), PMAP_OK);
     if (pool)
         something(pool);
     pmap_destroy(pool);
     return is_root() ? atomic_load(&board()[RUNS]) : -1;
 }
+
+static int run(void (*something)(struct pmap_pool *pool)) { return run_for(0, something); }
 
 /* It runs so many items the first time, and so many the second. */
 static void run_twice(void (*something)(struct pmap_pool *pool), int first, int second)
@@ -863,6 +894,83 @@ static void terminated_map_keeps_what_is_finished(void)
         CHECK(ask("SELECT count(*) FROM item WHERE run = 1") > 20);
 }
 
+/* What no item of is left to be run fits into any time; of what does not fit, the known items are there all the same. */
+static struct {
+    size_t known, n;
+} limited;
+
+static void map_lasting(struct pmap_pool *pool)
+{
+    int in[20], out[20], y;
+    enum pmap_status statuses[20], expected = limited.known == limited.n ? PMAP_OK : PMAP_EINTERRUPTED;
+
+    for (int i = 0; i < 20; i++) {
+        in[i] = i;
+        out[i] = -7;
+    }
+    if (limited.known)
+        CHECK_STATUS(pmap_apply(pool, lasting, &y, -1, .name = "once"), PMAP_OK);
+    else
+        expected = PMAP_OK;
+    CHECK_STATUS(pmap_map(pool, lasting, in, out, limited.n, .statuses = statuses, .name = "map"), expected);
+    for (size_t i = 0; i < limited.n; i++) {
+        bool good = limited.known == 0 || i < limited.known;
+        CHECK_STATUS(statuses[i], good ? PMAP_OK : PMAP_ECANCELLED);
+        CHECK_INT(out[i], good ? (int)i + 1 : 0);
+    }
+}
+
+static void call_that_is_known_needs_no_time(void)
+{
+    begin_anew();
+    limited.known = 0;
+    limited.n = 10;
+    run(map_lasting);
+    limited.known = 10;
+    int ran = run_for(2, map_lasting);
+    if (is_root())
+        CHECK_INT(ran, 1);
+    change("DELETE FROM item WHERE call = (SELECT id FROM call WHERE name = 'once')");
+    limited.n = 20;
+    ran = run_for(2, map_lasting);
+    if (is_root())
+        CHECK_INT(ran, 1);
+}
+
+/* A batch of which some is known is refused; what was allocated for that goes again. */
+static void stream_lasting(struct pmap_pool *pool)
+{
+    struct pmap_bytes in[4] = {{"one", 3}, {"two", 3}, {"three", 5}, {"four", 4}}, none = {NULL, 0}, y;
+    enum pmap_status status;
+    int yielded = 0;
+
+    if (limited.known) {
+        CHECK_STATUS(pmap_apply(pool, lasting_bytes, &y, none, .name = "once"), PMAP_OK);
+        pmap_bytes_free(&y, 1);
+    }
+    struct pmap_iter *it = pmap_imap(pool, lasting_bytes, PMAP_ARRAY(in, limited.n), .chunksize = 4, .name = "stream");
+    while ((status = pmap_iter_next(it, &y, PMAP_FOREVER)) != PMAP_END) {
+        CHECK_STATUS(status, limited.known ? PMAP_EINTERRUPTED : PMAP_OK);
+        pmap_bytes_free(&y, 1);
+        yielded++;
+    }
+    CHECK_INT(yielded, limited.known ? 1 : (int)limited.n);
+    pmap_iter_free(it);
+}
+
+static void batch_that_does_not_fit_leaves_nothing(void)
+{
+    begin_anew();
+    limited.known = 0;
+    limited.n = 2;
+    run(stream_lasting);
+    limited.known = 2;
+    limited.n = 4;
+    int ran = run_for(2, stream_lasting);
+    if (is_root())
+        CHECK_INT(ran, 2); /* it calls two tasks' functions */
+}
+
 static void pools_side_by_side_have_their_own(void)
 {
     struct pmap_pool *pool, *other = NULL, *third = NULL;
@@ -1215,6 +1323,8 @@ static const struct test tests[] = {
     TEST(calls_inside_tasks_are_part_of_their_item),
     TEST(finished_map_reduce_is_not_run_again),
     TEST(terminated_map_keeps_what_is_finished),
+    TEST(call_that_is_known_needs_no_time),
+    TEST(batch_that_does_not_fit_leaves_nothing),
     TEST(pools_side_by_side_have_their_own),
     TEST(other_files_are_refused),
     TEST(missing_directory_is_refused),

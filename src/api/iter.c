@@ -191,6 +191,8 @@ static enum pmap_status submit_job(struct pmap_iter *it, struct batch *batch, st
         return PMAP_OK;
     take_back(it, batch);
     pmap__job_fini(&batch->job);
+    if (form.task->bytes) /* what the journal knew of it */
+        pmap_bytes_free((struct pmap_bytes *)(void *)batch->results, batch->n);
     return status;
 }
 

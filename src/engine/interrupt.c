@@ -130,7 +130,7 @@ static bool admits_job(struct pmap__tenant *tenant, struct pmap__job *job)
     struct pmap__limit_at at = limit_of(tenant);
 
     job->times = pmap__times_find(&tenant->root->times, job->form.task);
-    return at.deadline == 0 || job->form.last || fits(tenant, job, left_until(at.deadline), at.margin);
+    return at.deadline == 0 || job->form.last || job->work.n == 0 || fits(tenant, job, left_until(at.deadline), at.margin);
 }
 
 bool pmap__interrupt_admits(struct pmap__tenant *tenant, struct pmap__job *job)

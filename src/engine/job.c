@@ -451,15 +451,36 @@ const atomic_bool *pmap__job_flag(const struct pmap__job *job)
     return job->parent ? &job->parent->cancelled : &job->cancelled;
 }
 
-void pmap__job_skip(struct pmap__job *job, size_t begin, size_t end)
+static void skip(struct pmap__job *job, struct pmap__failures *failures, size_t begin, size_t end)
 {
-    struct pmap__run run = {.task = job->form.task, .failures = &job->failures, .results = job->form.results,
+    struct pmap__run run = {.task = job->form.task, .failures = failures, .results = job->form.results,
                             .base = job->base, .names = job->order, .scattered = job->order};
 
-    if (job->fold)
-        pmap__failures_skipped(&job->failures, end - begin);
-    else
+    if (job->fold == NULL) {
         pmap__run_skip(&run, begin, end);
+        return;
+    }
+    pmap__failures_skipped(failures, end - begin);
+    for (size_t n; begin < end; begin += n) { /* with records, by which the verdict hears of them if failures are run again */
+        n = pmap__job_run_of(job, begin, end);
+        pmap__failures_record(failures, pmap__job_at(job, begin), n, PMAP_ECANCELLED, NULL);
+    }
+}
+
+void pmap__job_skip(struct pmap__job *job, size_t begin, size_t end)
+{
+    skip(job, &job->failures, begin, end);
+}
+
+void pmap__job_refuse(struct pmap__job *job)
+{
+    for (size_t begin = 0, end; begin < job->work.n; begin = end) {
+        bool known = pmap__recall_knows(job, begin);
+        for (end = begin + 1; end < job->work.n && pmap__recall_knows(job, end) == known; end++)
+            ;
+        if (!known)
+            skip(job, pmap__job_verdict(job), begin, end);
+    }
 }
 
 void pmap__job_skip_rest(struct pmap__job *job)
@@ -528,5 +549,7 @@ enum pmap_status pmap__job_outcome(struct pmap__job *job, struct pmap_error *err
     if (verdict->cancelled)
         return pmap__error_set(error, PMAP_ECANCELLED, "%s: cancelled with %llu of %zu items not run", job->form.call,
                                (unsigned long long)verdict->cancelled, job->work.n);
+    if (job->fold && job->fold->top == NULL) /* whatever became of its leaves: it has no value */
+        return pmap__error_set(error, PMAP_ECANCELLED, "%s: some of %zu items were not run", job->form.call, job->form.n);
     return PMAP_OK;
 }

@@ -224,6 +224,9 @@ static inline bool pmap__job_is_over(const struct pmap__job *job) /* a grain may
 void pmap__job_skip(struct pmap__job *job, size_t begin, size_t end); /* these positions */
 void pmap__job_skip_rest(struct pmap__job *job);
 
+/* It will not begin: note that its items are not run, but for those whose results its journal has put in their places. */
+void pmap__job_refuse(struct pmap__job *job);
+
 /* The job's failures that count in the end. */
 struct pmap__failures *pmap__job_verdict(struct pmap__job *job);
 

@@ -255,6 +255,11 @@ enum pmap_status pmap__recall_begin(struct pmap__job *job, struct pmap__journal 
     return status;
 }
 
+bool pmap__recall_knows(const struct pmap__job *job, size_t position)
+{
+    return job->recall && is_out(job->recall, element_at(job, position));
+}
+
 void pmap__recall_free(struct pmap__recall *recall)
 {
     if (recall == NULL)

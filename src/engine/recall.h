@@ -34,6 +34,9 @@ struct pmap__recall {
  * PMAP_EJOURNAL. */
 enum pmap_status pmap__recall_begin(struct pmap__job *job, struct pmap__journal *journal, struct pmap_error *error);
 
+/* Has the result of this position been found there? False if the job has no recall. */
+bool pmap__recall_knows(const struct pmap__job *job, size_t position);
+
 /* Free what the job has for it; NULL is fine. */
 void pmap__recall_free(struct pmap__recall *recall);
 

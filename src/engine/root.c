@@ -853,7 +853,7 @@ static bool join_tenant(struct pmap__tenant *tenant, struct pmap__job *job, stru
     return open;
 }
 
-static enum pmap_status refuse(struct pmap__tenant *tenant, const char *call, struct pmap_error *error)
+static enum pmap_status refusal(struct pmap__tenant *tenant, const char *call, struct pmap_error *error)
 {
     if (pmap__cause_is_set(&tenant->cause))
         return pmap__cause_error(&tenant->cause, call, NULL, error);
@@ -870,7 +870,7 @@ static void submit_to_loop(struct pmap__root *root, struct pmap__job *job)
     pthread_mutex_unlock(&root->lock);
 }
 
-enum pmap_status pmap__tenant_submit(struct pmap__tenant *tenant, struct pmap__job *job, struct pmap_error *error)
+static enum pmap_status submit(struct pmap__tenant *tenant, struct pmap__job *job, struct pmap_error *error)
 {
     struct pmap__root *root = tenant->root;
 
@@ -890,7 +890,7 @@ enum pmap_status pmap__tenant_submit(struct pmap__tenant *tenant, struct pmap__j
     job->direct = direct;
     job->local = local && !direct;
     if (!join_tenant(tenant, job, direct ? NULL : &job->submitted))
-        return refuse(tenant, job->form.call, error);
+        return refusal(tenant, job->form.call, error);
     if (direct && (root->port == NULL || mine)) {
         pmap__team_add(root->team, &job->work);
         return PMAP_OK;
@@ -904,6 +904,15 @@ enum pmap_status pmap__tenant_submit(struct pmap__tenant *tenant, struct pmap__j
     if (local && !pmap__team_add_left(root->team, &job->work))
         tell(root, &job->local_done);
     return PMAP_OK;
+}
+
+enum pmap_status pmap__tenant_submit(struct pmap__tenant *tenant, struct pmap__job *job, struct pmap_error *error)
+{
+    enum pmap_status status = submit(tenant, job, error);
+
+    if (status != PMAP_OK)
+        pmap__job_refuse(job);
+    return status;
 }
 
 void pmap__root_cancel(struct pmap__root *root, struct pmap__job *job)
@@ -1138,7 +1147,7 @@ enum pmap_status pmap__tenant_admits(struct pmap__tenant *tenant, const char *ca
     pthread_mutex_lock(&tenant->root->lock);
     bool open = tenant->state == PMAP__OPEN && pmap__interrupt_admits(tenant, NULL);
     pthread_mutex_unlock(&tenant->root->lock);
-    return open ? PMAP_OK : refuse(tenant, call, error);
+    return open ? PMAP_OK : refusal(tenant, call, error);
 }
 
 static bool is_empty(const void *tenant)

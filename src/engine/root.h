@@ -94,7 +94,7 @@ void pmap__tenant_release(struct pmap__tenant *tenant);
 void pmap__tenant_leave(struct pmap__tenant *tenant);
 
 /* Start a job, with what the journal does not know of it. PMAP_OK; PMAP_ECLOSED, PMAP_EINTERRUPTED, PMAP_EJOURNAL or PMAP_ENOMEM, with a
- * text. */
+ * text: then its items have not been run, as its statuses and results say, but for those that the journal knew. */
 enum pmap_status pmap__tenant_submit(struct pmap__tenant *tenant, struct pmap__job *job, struct pmap_error *error);
 
 /* Begin nothing more of it. It is not done, or the root lives still. */
