@@ -894,6 +894,32 @@ static void terminated_map_keeps_what_is_finished(void)
         CHECK(ask("SELECT count(*) FROM item WHERE run = 1") > 20);
 }
 
+static struct pmap_result *outliving;
+
+static void begin_squares(struct pmap_pool *pool)
+{
+    outliving = pmap_map_async(pool, square, input.in, input.out, N, .name = "outliving");
+    CHECK_STATUS(pmap_result_wait(outliving, PMAP_FOREVER), PMAP_OK);
+}
+
+/* A result is valid until it is freed, and does not ask what is gone. */
+static void results_outlive_the_journal(void)
+{
+    bool well = false;
+    size_t index;
+
+    reset_input();
+    run(begin_squares);
+    if (!is_root())
+        return;
+    CHECK_STATUS(pmap_wait(&outliving, 1, PMAP_FIRST_ERROR, 0, &index), PMAP_OK);
+    CHECK_STATUS(pmap_result_successful(outliving, &well), PMAP_OK);
+    CHECK(well);
+    CHECK_STATUS(pmap_result_get(outliving, PMAP_FOREVER, NULL), PMAP_OK);
+    CHECK_INT(input.out[N - 1], (N - 1) * (N - 1));
+    pmap_result_free(outliving);
+}
+
 /* What no item of is left to be run fits into any time; of what does not fit, the known items are there all the same. */
 static struct {
     size_t known, n;
@@ -1323,6 +1349,7 @@ static const struct test tests[] = {
     TEST(calls_inside_tasks_are_part_of_their_item),
     TEST(finished_map_reduce_is_not_run_again),
     TEST(terminated_map_keeps_what_is_finished),
+    TEST(results_outlive_the_journal),
     TEST(call_that_is_known_needs_no_time),
     TEST(batch_that_does_not_fit_leaves_nothing),
     TEST(pools_side_by_side_have_their_own),

@@ -215,6 +215,7 @@ static struct pmap__recall *create(struct pmap__job *job, struct pmap__journal *
         return NULL;
     describe(job, &call);
     recall->journal = journal;
+    pmap__journal_hold(journal); /* results of async calls are asked when the pool is gone */
     recall->since = pmap__now();
     recall->context = pmap__journal_context(&call);
     recall->call = pmap__journal_call(journal, &call);
@@ -264,6 +265,7 @@ void pmap__recall_free(struct pmap__recall *recall)
 {
     if (recall == NULL)
         return;
+    pmap__journal_release(recall->journal);
     free(recall->occurrences);
     free(recall->out);
     free(recall);

@@ -67,6 +67,7 @@ struct pmap__journal {
     pthread_t writer;
     atomic_bool broken;
     struct pmap_error why;
+    atomic_size_t holders; /* whoever opened it, until it is closed, and those that hold it */
 };
 
 /* The journals that this process has open. */
@@ -304,7 +305,25 @@ static bool take_key(void *owner, uint64_t row, const struct pmap__journal_key *
     return at != NULL;
 }
 
-static void destroy(struct pmap__journal *j)
+void pmap__journal_hold(struct pmap__journal *j)
+{
+    atomic_fetch_add(&j->holders, 1);
+}
+
+void pmap__journal_release(struct pmap__journal *j)
+{
+    if (atomic_fetch_sub(&j->holders, 1) > 1)
+        return;
+    free(j->path);
+    pthread_cond_destroy(&j->work);
+    pthread_cond_destroy(&j->done);
+    pthread_mutex_destroy(&j->lock);
+    pthread_mutex_destroy(&j->file);
+    free(j);
+}
+
+/* All of it, but for what can still be asked. */
+static void shut(struct pmap__journal *j)
 {
     pmap__ledger_close(j->ledger);
     pmap__number_table_fini(&j->known);
@@ -316,12 +335,7 @@ static void destroy(struct pmap__journal *j)
     }
     free(j->filling.bytes);
     free(j->writing.bytes);
-    free(j->path);
-    pthread_cond_destroy(&j->work);
-    pthread_cond_destroy(&j->done);
-    pthread_mutex_destroy(&j->lock);
-    pthread_mutex_destroy(&j->file);
-    free(j);
+    pmap__journal_release(j);
 }
 
 static struct pmap__journal *create(const char *path)
@@ -341,6 +355,7 @@ static struct pmap__journal *create(const char *path)
     pthread_mutex_init(&j->lock, NULL);
     pthread_mutex_init(&j->file, NULL);
     atomic_init(&j->broken, false);
+    atomic_init(&j->holders, 1);
     return j;
 }
 
@@ -402,7 +417,7 @@ enum pmap_status pmap__journal_open(struct pmap__journal **journal, const char *
     }
     pthread_mutex_unlock(&all.lock);
     if (status != PMAP_OK) {
-        destroy(j);
+        shut(j);
         return status;
     }
     *journal = j;
@@ -424,7 +439,7 @@ enum pmap_status pmap__journal_close(struct pmap__journal *j, struct pmap_error 
     while (*at != j)
         at = &(*at)->next;
     *at = j->next;
-    destroy(j); /* under the lock: whoever opens the file next shall find it closed */
+    shut(j); /* under the lock: whoever opens the file next shall find it closed */
     pthread_mutex_unlock(&all.lock);
     return broken ? PMAP_EJOURNAL : PMAP_OK;
 }

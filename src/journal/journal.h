@@ -33,6 +33,10 @@ enum pmap_status pmap__journal_open(struct pmap__journal **journal, const char *
 /* Write what is left, and close the file. NULL is fine. PMAP_EJOURNAL if something could not be written, now or before. */
 enum pmap_status pmap__journal_close(struct pmap__journal *journal, struct pmap_error *error);
 
+/* A journal that is held can still be asked what is in the file, and whether it is broken, when it has been closed. */
+void pmap__journal_hold(struct pmap__journal *journal);
+void pmap__journal_release(struct pmap__journal *journal);
+
 /* Called once when the journal breaks, on the writer's thread; it may not wait. Before anything is added. */
 void pmap__journal_alarm(struct pmap__journal *journal, void (*alarm)(void *owner), void *owner);
 
