@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026 the pmap authors
  *
- * base: sizes and buffers, shares of CPUs, patience, the bell, lines, meetings, error texts, the will.
+ * base: sizes and buffers, shares of CPUs, patience, the bell, lines, meetings, error texts, the will, signals.
  */
 #include "harness.h"
 
@@ -12,6 +12,7 @@
 #include "base/meeting.h"
 #include "base/memory.h"
 #include "base/patience.h"
+#include "base/signals.h"
 #include "base/will.h"
 
 #include <limits.h>
@@ -462,6 +463,26 @@ static void will_is_executed_once(void)
     CHECK_INT(executed, 1);
 }
 
+/* ---- Signals; what becomes of pools is in test_signals.sh ---- */
+
+static void ring_before_the_first_wait_is_kept(void)
+{
+    pmap__signals_prepare();
+    pmap__signals_ring();
+    pmap__signals_wait(PMAP__FOR_EVER);
+}
+
+/* Two handlers at once: the one that comes second may have looked at the clock first. */
+static void signals_at_the_same_time_are_one(void)
+{
+    uint64_t first = 1000 * PMAP__S;
+
+    CHECK(!pmap__signal_is_another(first, first));
+    CHECK(!pmap__signal_is_another(first - 1, first));
+    CHECK(!pmap__signal_is_another(first + PMAP__SAME_SIGNAL, first));
+    CHECK(pmap__signal_is_another(first + PMAP__SAME_SIGNAL + 1, first));
+}
+
 static const struct test tests[] = {TEST(products_that_do_not_fit_are_refused),
                                     TEST(buffers_grow_and_are_aligned),
                                     TEST(cpus_are_shared_fairly),
@@ -482,6 +503,8 @@ static const struct test tests[] = {TEST(products_that_do_not_fit_are_refused),
                                     TEST(meetings_without_room_are_forgotten),
                                     TEST(long_texts_are_cut),
                                     TEST(will_is_executed_once),
+                                    TEST(ring_before_the_first_wait_is_kept),
+                                    TEST(signals_at_the_same_time_are_one),
                                     {NULL, NULL}};
 
 int main(int argc, char *argv[])

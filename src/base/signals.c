@@ -34,6 +34,11 @@ static void prepare(void)
     sem_init(&signals.rings, 0, 0); /* cannot fail: 0 is a value that fits */
 }
 
+void pmap__signals_prepare(void)
+{
+    pthread_once(&signals.once, prepare);
+}
+
 /* ---- In the handler: async-signal-safe ---- */
 
 /* As if there were no handler. */
@@ -61,7 +66,7 @@ static void note(int signal)
     if (atomic_compare_exchange_strong(&signals.since, &since, now)) {
         atomic_store(&signals.came, signal);
         sem_post(&signals.rings);
-    } else if (now - since > PMAP__SAME_SIGNAL) {
+    } else if (pmap__signal_is_another(now, since)) {
         die_of(signal);
     }
     errno = saved;
@@ -91,7 +96,6 @@ const char *pmap__signal_name(int signal)
 
 void pmap__signals_wait(uint64_t timeout)
 {
-    pthread_once(&signals.once, prepare);
     if (timeout == PMAP__FOR_EVER) {
         sem_wait(&signals.rings); /* interrupted by a signal it returns early, and that does no harm */
         return;
@@ -127,7 +131,7 @@ static void restore(void)
 
 void pmap__signals_hold(void)
 {
-    pthread_once(&signals.once, prepare);
+    pmap__signals_prepare();
     pthread_mutex_lock(&signals.lock);
     atomic_store(&signals.process, getpid());
     if (signals.holders++ == 0)

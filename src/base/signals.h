@@ -17,6 +17,8 @@
 
 #include "base/clock.h"
 
+#include <stdbool.h>
+
 /* Passing a signal on over a busy node takes some milliseconds; nobody sends a second one by hand so soon. */
 #define PMAP__SAME_SIGNAL (500 * PMAP__MS)
 
@@ -27,11 +29,19 @@ void pmap__signals_release(void);
 /* The first signal that came; 0: none. Async-signal-safe. */
 int pmap__signals_came(void);
 
+/* Is a signal that comes now another one than the first, which came then? The clock of its handler may have been read before that
+ * of the first. */
+static inline bool pmap__signal_is_another(uint64_t now, uint64_t first)
+{
+    return now > first && now - first > PMAP__SAME_SIGNAL;
+}
+
 /* The name of a signal that is caught here: "SIGTERM". */
 const char *pmap__signal_name(int signal);
 
-/* A wake-up for the watching thread, which a handler sends, too. ring is async-signal-safe; a ring before the wait is kept. The
- * wait ends by a ring, or after timeout ns; PMAP__FOR_EVER: by a ring only. */
+/* A wake-up for the watching thread, which a handler sends, too: to be prepared before the first ring, by anybody. ring is
+ * async-signal-safe; a ring before the wait is kept. The wait ends by a ring, or after timeout ns; PMAP__FOR_EVER: by a ring only. */
+void pmap__signals_prepare(void);
 void pmap__signals_ring(void);
 void pmap__signals_wait(uint64_t timeout);
 

@@ -123,6 +123,7 @@ enum pmap_status pmap__watch_hold(void)
 {
     pthread_mutex_lock(&watch.life);
     if (!watch.running) {
+        pmap__signals_prepare(); /* not by the thread: it may be rung for, or told to stop, before it has begun */
         atomic_store(&watch.stop, false);
         watch.running = pmap__thread_start(&watch.thread, watch_main, NULL);
     }
