@@ -15,6 +15,7 @@
  *     own=1       the program owns MPI
  *     fork=1      a rank that dies leaves a child behind
  *     late=1      the first pool is an ordinary one
+ *     journal=1   pools write a journal
  */
 #include <pmap_mapreduce.h>
 
@@ -36,7 +37,7 @@
 
 static const char *directory;
 static int kills = 1, threads = 1;
-static bool own, forks, survive, late, dedicated;
+static bool own, forks, survive, late, dedicated, journal;
 
 /* ---- Dying ---- */
 
@@ -138,6 +139,15 @@ static int leaves(int x)
     return x * x;
 }
 PMAP_TASK(leaves, int, int);
+
+/* Leaves a file for each item that runs after all of them had been written down. */
+static int square_once(int x)
+{
+    if (is_file("written", 0))
+        leave_file("again", x);
+    return square(x);
+}
+PMAP_TASK(square_once, int, int);
 
 static long sum_of(int x, struct pmap_handle handle)
 {
@@ -247,6 +257,18 @@ static int costs(struct pmap_pool *pool)
 static int retries(struct pmap_pool *pool)
 {
     return check(pmap_map(pool, moody, in, out, N, .retries = 1, .chunksize = 4), "map with retries");
+}
+
+/* What was run again because its rank died is written down as the rest is: in a second pool nothing runs. */
+static int recorded(struct pmap_pool *pool)
+{
+    int bad = check(pmap_map(pool, square_once, in, out, N, .name = "squares", .chunksize = 8), "map with a journal"), again = 0;
+
+    for (int i = 0; i < N; i++)
+        again += is_file("again", i);
+    leave_file("written", 0);
+    printf("%d items ran again\n", again);
+    return bad + again;
 }
 
 /* Each failure is counted once, although items are run again. */
@@ -419,7 +441,7 @@ static int fail(struct pmap_pool *pool) { return pool != NULL; }
 static const struct {
     const char *name;
     int (*run)(struct pmap_pool *pool); /* the program's exit status: 0 if all is well */
-} calls[] = {{"map", map}, {"cost", costs}, {"retry", retries}, {"collect", collect}, {"imap", imap}, {"reduce", reduce},
+} calls[] = {{"map", map}, {"cost", costs}, {"retry", retries}, {"collect", collect}, {"journal", recorded}, {"imap", imap}, {"reduce", reduce},
              {"apply", apply}, {"share", share}, {"bytes", bytes}, {"mapreduce", mapreduce}, {"poison", poison}, {"nobody", nobody},
              {"compute", compute}, {"exit", exits}, {"stop", stop}, {"stay", stay}, {"nothing", nothing}, {"fail", fail}};
 
@@ -432,7 +454,7 @@ static void read_word(const char *word)
     static const struct {
         const char *name;
         bool *flag;
-    } flags[] = {{"survive", &survive}, {"own", &own}, {"fork", &forks}, {"late", &late}, {"dedicated", &dedicated}};
+    } flags[] = {{"survive", &survive}, {"own", &own}, {"fork", &forks}, {"late", &late}, {"dedicated", &dedicated}, {"journal", &journal}};
 
     for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
         if (strncmp(word, flags[i].name, length) == 0)
@@ -462,9 +484,12 @@ static void end_mpi(void)
 static int use_pool(int (*run)(struct pmap_pool *pool), bool survives)
 {
     struct pmap_pool *pool;
+    char path[4096];
     int status = 0;
 
-    if (pmap_create(&pool, .threads = threads, .dedicated_root = dedicated, .survive = survives) != PMAP_OK)
+    snprintf(path, sizeof path, "%s/journal.db", directory);
+    if (pmap_create(&pool, .threads = threads, .dedicated_root = dedicated, .survive = survives, .journal = journal ? path : NULL) !=
+        PMAP_OK)
         return 3;
     if (pool)
         status = run(pool);
@@ -492,7 +517,7 @@ int main(int argc, char *argv[])
             status = use_pool(calls[i].run, survive);
     if (status == 0 && survive && strcmp(argv[1], "nobody") != 0) { /* and once more, among those who are left */
         kills = 0;
-        status = use_pool(map, true);
+        status = use_pool(journal ? recorded : map, true);
     }
     if (own)
         end_mpi();

@@ -122,7 +122,7 @@ if ((${#launch[@]} == 0)); then
 fi
 program=$(realpath "$program")
 
-echo "1..35"
+echo "1..36"
 named='pmap: rank [1-3] on .* died while running items? [0-9]+(-[0-9]+)?(, items? [0-9]+(-[0-9]+)?)* of square'
 ends "a rank that dies is named with its items, and all end" "$named; ending all ranks" 4 map dedicated=1
 ends "a rank of two threads, too" "$named" 4 map dedicated=1 threads=2
@@ -142,7 +142,7 @@ refuses "mpirun that would end all ranks" 'start with mpirun --mca orte_abort_on
 
 # From here on they may survive.
 if ! "${launch[@]}" --version 2>&1 | grep -q 'Open MPI) 4'; then
-    while ((k < 35)); do echo "ok $((++k)) # SKIP this is not Open MPI 4"; done
+    while ((k < 36)); do echo "ok $((++k)) # SKIP this is not Open MPI 4"; done
     exit $((failures > 0))
 fi
 launch+=(--mca orte_abort_on_non_zero_status 0)
@@ -161,6 +161,7 @@ done
 for call in map imap reduce; do
     survives "two of four ranks of two threads die: $call" 4 $call kills=2 threads=2
 done
+survives "two of five ranks die, and there is a journal" 5 journal journal=1 kills=2
 survives "only the root is left" 5 map kills=4
 survives "only a root is left that runs no items" 4 nobody kills=3 dedicated=1
 survives "an item that kills three ranks is lost, and no other" 5 poison dedicated=1
