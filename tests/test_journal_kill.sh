@@ -92,6 +92,19 @@ campaign() { # ranks
     report "killed $((life - 1)) times on $1 process(es), it ends with the serial result"
 }
 
+# A program that ends by exit(), and leaves its pool as it is, has everything in its journal.
+leave() { # ranks
+    local n
+
+    dir=$directory/leave$1 wrong=0 how=()
+    (($1 == 1)) || how=("${launch[@]}" -n "$1")
+    mkdir "$dir"
+    timeout -k 10 "$limit" "${how[@]}" "$program" leave "$dir" >"$dir/out" 2>&1 </dev/null
+    n=$(known | wc -l)
+    ((n == 6)) || complain "$n of 6 items are in the journal: $(cat "$dir/out")"
+    report "all is there that was done before exit() on $1 process(es)"
+}
+
 report() {
     if ((wrong)); then
         ((++failures))
@@ -105,6 +118,8 @@ for ((i = 0; i < campaigns; i++)); do
     campaign 1
     ((${#launch[@]} == 0)) || campaign 3
 done
+leave 1
+((${#launch[@]} == 0)) || leave 3
 wrong=0
 ((oldest <= 2000)) || complain "an item was lost that had been done for $oldest ms"
 report "nothing is lost that was done two seconds before"

@@ -17,6 +17,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define AGE (100 * PMAP__MS)          /* of the first result in a buffer when the writer takes it; a commit takes a fraction of one */
 #define LARGE ((size_t)4 << 20)       /* bytes of a buffer that it takes at once */
@@ -74,6 +75,7 @@ struct pmap__journal {
 static struct {
     pthread_mutex_t lock;
     struct pmap__journal *first;
+    pid_t process; /* whose they are; 0: none has ever been opened. A child of fork has no writer */
 } all = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* ---- Calls ---- */
@@ -400,6 +402,15 @@ static enum pmap_status open_listed(struct pmap__journal *j, const struct pmap__
     return status;
 }
 
+/* However the process ends. Under the list's lock. */
+static void make_will(void)
+{
+    if (all.process == 0)
+        atexit(pmap__journals_flush);
+    all.process = getpid();
+    pmap__will_make(pmap__journals_flush);
+}
+
 enum pmap_status pmap__journal_open(struct pmap__journal **journal, const char *path, uint64_t tasks, const char *version,
                                     struct pmap_error *error)
 {
@@ -408,8 +419,8 @@ enum pmap_status pmap__journal_open(struct pmap__journal **journal, const char *
 
     if (j == NULL)
         return pmap__error_set(error, PMAP_ENOMEM, "pmap: journal %s: no memory", path);
-    pmap__will_make(pmap__journals_flush);
     pthread_mutex_lock(&all.lock);
+    make_will();
     enum pmap_status status = open_listed(j, &program, error);
     if (status == PMAP_OK) {
         j->next = all.first;
@@ -586,8 +597,8 @@ void pmap__journals_flush(void)
     uint64_t until = pmap__now() + HURRY;
     struct timespec deadline = {.tv_sec = (time_t)(until / PMAP__S), .tv_nsec = (long)(until % PMAP__S)};
 
-    if (pthread_mutex_trylock(&all.lock) != 0)
-        return; /* one is just being opened or closed, which may take long: what it has is on its way */
+    if (all.process != getpid() || pthread_mutex_trylock(&all.lock) != 0)
+        return; /* if one is just being opened or closed, which may take long, what it has is on its way */
     for (struct pmap__journal *j = all.first; j; j = j->next)
         flush(j, &deadline);
     pthread_mutex_unlock(&all.lock);
