@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/signals.h"
 #include "base/timelimit.h"
 #include "engine/item.h"
 #include "engine/open.h"
@@ -39,12 +40,12 @@ static enum pmap_status create(const char *call, const struct pmap_create_option
                                struct pmap_error *error)
 {
     struct pmap__wish wish = {.threads = o->threads, .root = root ? *root : o->root, .dedicated = o->dedicated_root,
-                              .survive = o->survive,
-                              .comm = comm, .signals = o->signals == PMAP_SIGNALS_ON,
+                              .survive = o->survive, .comm = comm,
                               .crew = {o->initializer, o->thread_initializer, o->initarg, o->max_tasks_per_worker},
                               .initarg_size = o->initarg_size, .isolate = o->isolate, .journal = o->journal,
                               .journal_version = o->journal_version,
                               .where = o->where ? pmap__hash(PMAP__HASH_BEGIN, o->where, strlen(o->where)) : 0};
+    bool signals = o->signals == PMAP_SIGNALS_ON;
     struct pmap_pool *pool;
 
     if (o->pool)
@@ -61,14 +62,19 @@ static enum pmap_status create(const char *call, const struct pmap_create_option
         wish.status = pmap__error_set(&wish.error, PMAP_ENOMEM, "%s: no memory for %zu bytes", call, sizeof *pool);
     struct pmap__root *r = NULL;
     struct pmap__journal *journal = NULL;
+    /* A rank that serves, in there, does not decide what a signal means: the root, which is given it, too, tells it. */
+    if (signals)
+        pmap__signals_hold();
     enum pmap_status status = pmap__open(&wish, &r, &journal, error);
-    if (status != PMAP_OK || r == NULL) {
+    if (status == PMAP_OK && r) {
+        pmap__tenant_enter(&pool->tenant, r, journal, signals, o->walltime < 1e9 ? o->walltime : -1);
+        *o->pool = pool;
+    } else {
         free(pool);
-        return status;
     }
-    pmap__tenant_enter(&pool->tenant, r, journal, wish.signals, o->walltime < 1e9 ? o->walltime : -1);
-    *o->pool = pool;
-    return PMAP_OK;
+    if (signals)
+        pmap__signals_release();
+    return status;
 }
 
 enum pmap_status pmap__create(const char *call, const struct pmap_create_options *options, const void *comm,

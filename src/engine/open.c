@@ -18,7 +18,6 @@
 
 #include "base/cpus.h"
 #include "base/error.h"
-#include "base/signals.h"
 #include "base/thread.h"
 #include "engine/agree.h"
 #include "engine/isolate.h"
@@ -393,19 +392,6 @@ done:
 
 /* ---- Going to work ---- */
 
-/* A rank that serves does not decide what a signal means: the root, which is given it, too, tells it. A second one ends it. */
-static void serve(struct entry *e)
-{
-    bool signals = e->wish->signals;
-
-    if (signals)
-        pmap__signals_hold();
-    pmap__server_run(e->server);
-    if (signals)
-        pmap__signals_release();
-    home_destroy(e->home);
-}
-
 static enum pmap_status go(struct entry *e, struct pmap__root **root, struct pmap__journal **journal, struct pmap_error *error)
 {
     enum pmap_status status = e->status;
@@ -417,7 +403,8 @@ static enum pmap_status go(struct entry *e, struct pmap__root **root, struct pma
         pmap__root_start(e->root, e->all_threads);
         *root = e->root;
     } else if (status == PMAP_OK && !e->been) {
-        serve(e);
+        pmap__server_run(e->server);
+        home_destroy(e->home);
     }
     if (status != PMAP_OK)
         *error = e->error;

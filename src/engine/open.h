@@ -13,7 +13,6 @@ struct pmap__wish {
     int root;
     bool dedicated;   /* the root runs no items, if there are other ranks */
     bool survive;     /* ranks may die one by one */
-    bool signals;     /* this rank catches them while it is in the pool */
     uint64_t where;   /* a hash of the line of the program that asks */
     struct pmap__crew crew; /* what workers begin with */
     const char *journal;    /* a path; the root's word counts. NULL: none */
