@@ -5,6 +5,7 @@
  * exponent is above zero. Each point takes a moment, and is kept in a journal as soon as it is known. Kill the program, or the
  * whole job, and start it again, on as many threads and ranks as you like: the table is the same, and no point that was known is
  * computed again.
+ * A signal, or the end of the time that a job has, makes it stop by itself, with status 85: worth starting again (doc/slurm.md).
  *
  *     resume FILE.db [POINTS]
  */
@@ -51,5 +52,5 @@ int main(int argc, char *argv[])
         printf("chaotic at %d of %d points\n", chaotic, points);
     free(r);
     free(exponent);
-    return status != PMAP_OK;
+    return status == PMAP_EINTERRUPTED ? 85 : status != PMAP_OK;
 }
