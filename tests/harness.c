@@ -49,6 +49,8 @@ int test_rank(void)
 
 int test_ranks(void) { return environment("PMAP_TEST_RANKS", 1); }
 
+bool test_on_hosts(void) { return getenv("PMAP_TEST_HOSTS") != NULL; }
+
 int test_processes(void) { return environment("PMAP_TEST_PROCESSES", 1); }
 
 int test_threads(void) { return environment("PMAP_TEST_THREADS", 1); }

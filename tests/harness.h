@@ -18,6 +18,7 @@
  *   PMAP_TEST_RANKS     ranks; 1 if unset
  *   PMAP_TEST_PROCESSES processes; 1 if unset
  *   PMAP_TEST_TIMEOUT   seconds that one test may take; 60 if unset
+ *   PMAP_TEST_HOSTS     set: each rank is on a host of its own; else they are all on one
  *   PMAP_TEST_SMALL     set: sizes are cut down for valgrind and the sanitizers
  *   PMAP_TEST_ONLY      set: run the test of this name alone
  */
@@ -54,6 +55,7 @@ extern struct pmap_pool *the_pool;
 int test_rank(void);      /* this process's rank as its launcher has it; 0 without one */
 int test_ranks(void);     /* ranks that a pool over all of them has */
 int test_processes(void); /* processes of this job: 1 if the ranks are virtual ones */
+bool test_on_hosts(void); /* each rank is on a host of its own */
 int test_threads(void);   /* threads that each rank was asked to have */
 
 /* A size that valgrind need not suffer: size, or small where PMAP_TEST_SMALL is set. */

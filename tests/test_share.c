@@ -233,9 +233,12 @@ static bool is_same(struct memory a, struct memory b)
     return a.file != 0 && a.file == b.file && a.device[0] == b.device[0] && a.device[1] == b.device[1];
 }
 
-/* The ranks of a test are all on one node. */
 static void ranks_of_a_node_see_the_same_memory(void)
 {
+    if (test_on_hosts()) {
+        test_skip("each rank has a node of its own");
+        return;
+    }
     size_t n = 10 * (size_t)pmap_threads(the_pool), copies = 0;
     struct pmap_handle handle, *handles = test_array(n, sizeof *handles);
     struct memory *memories = test_array(n, sizeof *memories);
