@@ -30,11 +30,11 @@ is_noticed() { # seconds
         ((SECONDS < begun + $1)) || { echo "nobody says that rank 1 is lost"; cat "$directory/lost.out"; return 1; }
         read -rt 0.1 <> <(:) || :
     done
-    nothing_runs_on_node1 || { cat "$directory/lost.out"; return 1; }
+    nothing_is_left || { cat "$directory/lost.out"; return 1; }
 }
 
-nothing_runs_on_node1() {
-    local end=$((SECONDS + 10))
+nothing_is_left() {
+    local end=$((SECONDS + 30)) # srun waits 7 s for a node that does not answer
     until [[ -z $(run squeue -h -j "$job" -t R -o %i) ]] && nothing_runs "$built/tests/interrupted"; do
         ((SECONDS < end)) || { nothing_runs "$built/tests/interrupted"; run squeue -j "$job"; return 1; }
         read -rt 0.1 <> <(:) || :
