@@ -166,6 +166,7 @@ static const struct option {
     {"flight", offsetof(struct bench, flight), 1, 1, 1000},
     {"dedicated", offsetof(struct bench, dedicated), 0, 0, 1},
     {"journal", offsetof(struct bench, journal), 0, 0, 1},
+    {"isolate", offsetof(struct bench, isolate), 0, 0, 1},
     {"processes", offsetof(struct bench, processes), 2, 1, 1000},
     {"steps", offsetof(struct bench, steps), 0, 0, INT_MAX},
     {"at", offsetof(struct bench, at), 32, 0, LONG_MAX / 64},

@@ -36,6 +36,7 @@ struct bench {
     long flight;             /* farm: chunks on their way per worker */
     long dedicated;          /* pool: 1 if the root only hands out */
     long journal;            /* pool: 1 if results go to a journal, a file in TMPDIR or here that is removed */
+    long isolate;            /* pool: 1 if items run in processes of their own */
     long processes;          /* alone: processes side by side */
     long steps;              /* spin: steps of one item */
     long at;                 /* skew: where the four long items stand */

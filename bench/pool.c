@@ -102,8 +102,8 @@ static int measure(struct job *job)
     double seconds = bench_rounds(b, run, job);
     int status = 1;
     if (job->status == PMAP_OK)
-        status = bench_report(b, &job->arrays, seconds, "pmap, %ld threads, chunk %ld%s%s", b->threads, b->chunk,
-                              b->dedicated ? ", dedicated root" : "", b->journal ? ", journal" : "");
+        status = bench_report(b, &job->arrays, seconds, "pmap, %ld threads, chunk %ld%s%s%s", b->threads, b->chunk,
+                              b->dedicated ? ", dedicated root" : "", b->journal ? ", journal" : "", b->isolate ? ", isolated" : "");
     bench_fini(&job->arrays);
     return status;
 }
@@ -171,7 +171,7 @@ int main(int argc, char **argv)
 
     if (!bench_parse(&b, argc, argv))
         return 1;
-    if (pmap_create(&job.pool, .threads = (int)b.threads, .dedicated_root = b.dedicated,
+    if (pmap_create(&job.pool, .threads = (int)b.threads, .dedicated_root = b.dedicated, .isolate = b.isolate,
                     .journal = b.journal ? journal_path() : NULL) != PMAP_OK)
         return 1;
     if (job.pool) {

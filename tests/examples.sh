@@ -75,6 +75,16 @@ power() {
 }
 
 # The table is that of the same equations solved in Python.
+untrusted() {
+    local output
+    output=$(start "$1" untrusted) && same "$(awk '
+        function steps(x,    n) { for (n = 0; x != 1; n++) x = x % 2 ? 3 * x + 1 : x / 2; return n }
+        BEGIN {
+            for (i = 1; i <= 30; i++)
+                print i ": " (i == 13 || i == 25 || i == 29 ? "PMAP_ECRASHED" : steps(i) " steps")
+        }')" "$output" && grep -q 'careless crashed at item 12 .* exited with status 3' "$work/err"
+}
+
 sweep() {
     local output
     output=$(start "$1" sweep) && same "$(cat <<'END'
@@ -116,6 +126,7 @@ check square "prints 1, 4, 9" square
 check power "prints what the shell computes" power
 check sweep "the table" sweep
 check pi "the same digits" pi
+check untrusted "the items that go wrong, and those that do not" untrusted alone threads=1 threads=4 ranks=2
 check resume "goes on where it was killed" resume
 check spmd "prints the same for any number of ranks" spmd
 
