@@ -99,7 +99,11 @@ static const struct plan *make_plan(int cells)
     return &plan;
 }
 
+#ifdef HAVE_OPENMP
 #define WORKERS (test_ranks() * test_threads())
+#else
+#define WORKERS test_ranks()
+#endif
 
 /* ---- Beginning --------------------------------------------------------------------------------------- */
 

@@ -9,20 +9,14 @@
  * that one has crashed, else nobody has. Nor has one that the thread did not mean: SIGKILL, for an item that had overstayed
  * its time, may hit the next.
  */
-#include "engine/isolate.h"
+#include "engine/isolate_inside.h"
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "engine/inmate.h"
-#include "engine/order.h"
-#include "engine/registry.h"
 
-#include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 
 /* Items and results of one order, as far as they can be divided: copied while they are in a processor's second cache, and
  * long enough to make handing over cheap. */
@@ -32,247 +26,13 @@
 /* Windows that grew beyond this for an order are given back after it. */
 #define KEPT ((size_t)4 << 20)
 
-/* A child that dies as it begins is tried again, in case it was killed by somebody else. */
-#define BEGINNINGS 3
-
-/* What SIGTERM has not ended after so long SIGKILL does; and an item that does not ask pmap_cancelled gets this long after its
- * call was cancelled. */
-#define GRACE PMAP__S
-
-/* A waiting thread looks after its child in steps that grow to this; one that is lent to a loop is wanted sooner. */
-#define LOOK_FIRST (100 * PMAP__US)
-#define LOOK_MAX (5 * PMAP__MS)
-#define LOOK_LENT PMAP__MS
-
-struct worker {
-    struct pmap__cell cell;
-    int thread;
-    size_t done; /* items that the child has run */
-};
-
-struct pmap__cells {
-    struct pmap__zygote *zygote;
-    const struct pmap__place *place;
-    size_t initarg_size;
-    int threads;
-    pthread_mutex_t merging; /* of the last worker */
-    struct worker workers[]; /* of each thread, and the one for merging */
-};
-
-/* One wait for a child. */
-struct watch {
-    struct worker *worker;
-    const struct pmap__place *place; /* whose messages are to be handled meanwhile; NULL: nobody's */
-    const atomic_bool *cancelled;    /* NULL: it cannot be */
-    struct pmap__limits limits;
-    uint64_t cancelled_at; /* when we saw it; 0: not yet */
-    uint64_t condemned;    /* an item of the cell's count; 0: none */
-    uint64_t sentenced_at;
-    bool killed;           /* by SIGKILL */
-    const char *why;       /* what it is condemned for */
-    uint64_t much;         /* what the limit was, in ns or bytes */
-};
-
-/* ---- How children end ---- */
-
-static const char *signal_name(int sig, char room[static 16])
-{
-    static const struct {
-        int sig;
-        const char *name;
-    } names[] = {{SIGSEGV, "SIGSEGV"}, {SIGABRT, "SIGABRT"}, {SIGKILL, "SIGKILL"}, {SIGTERM, "SIGTERM"}, {SIGBUS, "SIGBUS"},
-                 {SIGFPE, "SIGFPE"}, {SIGILL, "SIGILL"}, {SIGTRAP, "SIGTRAP"}, {SIGSYS, "SIGSYS"}, {SIGPIPE, "SIGPIPE"},
-                 {SIGINT, "SIGINT"}, {SIGHUP, "SIGHUP"}, {SIGQUIT, "SIGQUIT"}, {SIGALRM, "SIGALRM"}, {SIGXCPU, "SIGXCPU"},
-                 {SIGXFSZ, "SIGXFSZ"}, {SIGUSR1, "SIGUSR1"}, {SIGUSR2, "SIGUSR2"}};
-
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (names[i].sig == sig)
-            return names[i].name;
-    snprintf(room, 16, "signal %d", sig);
-    return room;
-}
-
-/* "killed by SIGSEGV", "exited with status 3 after 2 s (timeout)"; returns the error's code. */
-static int tell_end(const struct watch *watch, char *text, size_t room)
-{
-    int ended = atomic_load(&watch->worker->cell.block->ended);
-    char name[16], reason[64] = "";
-
-    if (watch->why && strcmp(watch->why, "timeout") == 0)
-        snprintf(reason, sizeof reason, " after %g s (timeout)", (double)watch->much * 1e-9);
-    else if (watch->why)
-        snprintf(reason, sizeof reason, " at more than %llu bytes (%s)", (unsigned long long)watch->much, watch->why);
-    if (WIFSIGNALED(ended))
-        snprintf(text, room, "killed by %s%s", signal_name(WTERMSIG(ended), name), reason);
-    else
-        snprintf(text, room, "exited with status %d%s", WEXITSTATUS(ended), reason);
-    return WIFSIGNALED(ended) ? WTERMSIG(ended) : -1 - WEXITSTATUS(ended);
-}
-
-static void add_place(struct pmap_error *error, const struct pmap__place *place, int thread)
-{
-    error->rank = place->rank;
-    error->thread = thread;
-    memcpy(error->host, place->host, sizeof error->host);
-}
-
-/* ---- Waiting ---- */
-
-static void condemn(struct watch *watch, uint64_t item, const char *why, uint64_t much)
-{
-    watch->condemned = item;
-    watch->sentenced_at = pmap__now();
-    watch->killed = false;
-    watch->why = why;
-    watch->much = much;
-    pmap__cell_condemn(&watch->worker->cell, item, SIGTERM);
-}
-
-static bool is_too_large(const struct watch *watch)
-{
-    uint64_t before = atomic_load(&watch->worker->cell.block->resident);
-    return watch->limits.max_rss && pmap__cell_resident(&watch->worker->cell) > before + watch->limits.max_rss;
-}
-
-/* Does the item that runs have to go? It may be the next by the time we know, and then nothing comes of it. */
-static void judge(struct watch *watch, uint64_t now)
-{
-    struct pmap__block *block = watch->worker->cell.block;
-    uint64_t item = atomic_load(&block->item), since = atomic_load(&block->since);
-
-    if (item == watch->condemned) {
-        if (!watch->killed && now - watch->sentenced_at > GRACE) {
-            watch->killed = true;
-            pmap__cell_condemn(&watch->worker->cell, item, SIGKILL);
-        }
-    } else if (watch->limits.timeout && now > since && now - since > watch->limits.timeout) {
-        condemn(watch, item, "timeout", watch->limits.timeout);
-    } else if (watch->cancelled_at && now - watch->cancelled_at > GRACE) {
-        condemn(watch, item, NULL, 0);
-    } else if (is_too_large(watch)) {
-        condemn(watch, item, "max_rss", watch->limits.max_rss);
-    }
-}
-
-static void look_after(struct watch *watch)
-{
-    if (watch->place && watch->place->attend)
-        watch->place->attend(watch->place->owner);
-    uint64_t now = pmap__now();
-    if (watch->cancelled && watch->cancelled_at == 0 && atomic_load(watch->cancelled)) {
-        watch->cancelled_at = now;
-        atomic_store(&watch->worker->cell.block->stop, true);
-    }
-    judge(watch, now);
-}
-
-/* Until the child has left this state. */
-static void wait_while(struct watch *watch, enum pmap__turn_of state)
-{
-    struct pmap__cell *cell = &watch->worker->cell;
-    uint64_t most = watch->place && watch->place->attend ? LOOK_LENT : LOOK_MAX, look = LOOK_FIRST;
-    bool long_ago = false;
-
-    if (watch->limits.timeout && watch->limits.timeout < most)
-        most = watch->limits.timeout < LOOK_FIRST ? LOOK_FIRST : watch->limits.timeout;
-    while (!pmap__cell_await(cell, state, look, long_ago)) {
-        look_after(watch);
-        look = 2 * look < most ? 2 * look : most;
-        if (long_ago && !pmap__cell_check(cell))
-            return;
-        long_ago = true;
-    }
-}
-
-/* ---- Children that begin ---- */
-
-static bool fill_orders(struct pmap__cells *cells, struct worker *worker)
-{
-    struct pmap__orders *orders = pmap__orders_of(&worker->cell);
-    size_t size = cells->initarg_size;
-
-    orders->rank = cells->place->rank;
-    orders->thread = worker->thread;
-    memcpy(orders->host, cells->place->host, sizeof orders->host);
-    orders->crew = *cells->place->crew;
-    orders->initarg_size = size;
-    if (size == 0)
-        return true;
-    if (!pmap__window_grow(&worker->cell.in, size))
-        return false;
-    memcpy(worker->cell.in.bytes, cells->place->crew->initarg, size);
-    return true;
-}
-
-static enum pmap_status no_child(const struct pmap__cells *cells, int thread, int why, struct pmap_error *error)
-{
-    enum pmap_status status = pmap__error_set(error, PMAP_ENOMEM, "pmap: no process for items can be started on %s (rank %d): %s",
-                                              cells->place->host, cells->place->rank, strerror(why));
-    add_place(error, cells->place, thread);
-    return status;
-}
-
-/* One child. PMAP_ECRASHED if it died, however. */
-static enum pmap_status try_child(struct pmap__cells *cells, struct watch *watch, struct pmap_error *error)
-{
-    struct worker *worker = watch->worker;
-    struct pmap__cell *cell = &worker->cell;
-    char how[128];
-
-    if (!pmap__cell_prepare(cell) || !fill_orders(cells, worker))
-        return no_child(cells, worker->thread, errno ? errno : ENOMEM, error);
-    atomic_store(&cell->block->item, 1); /* its beginning is its first */
-    atomic_store(&cell->block->since, pmap__now());
-    atomic_store(&cell->block->resident, UINT64_MAX / 2);
-    worker->done = 0;
-    if (pmap__cell_admit(cell))
-        wait_while(watch, PMAP__BEGINNING);
-    if (pmap__cell_is_home(cell))
-        return PMAP_OK;
-    if (pmap__orders_of(cell)->refused) {
-        *error = pmap__orders_of(cell)->error;
-        return error->status;
-    }
-    int failed = atomic_load(&cell->block->failed);
-    if (failed)
-        return no_child(cells, worker->thread, failed, error);
-    int code = tell_end(watch, how, sizeof how);
-    pmap__error_set(error, PMAP_ECRASHED, "pmap: a process for items crashed as it began on %s (rank %d, thread %d): %s",
-                    cells->place->host, cells->place->rank, worker->thread, how);
-    error->code = code;
-    add_place(error, cells->place, worker->thread);
-    return PMAP_ECRASHED;
-}
-
-/* Is the child there, or another one? */
-static enum pmap_status have_child(struct pmap__cells *cells, struct watch *watch, struct pmap_error *error)
-{
-    enum pmap_status status = PMAP_ECRASHED;
-    size_t most = cells->place->crew->max_tasks;
-
-    if (pmap__cell_is_home(&watch->worker->cell)) {
-        if (most == 0 || watch->worker->done < most)
-            return PMAP_OK;
-        pmap__cell_dismiss(&watch->worker->cell);
-    }
-    for (int i = 0; i < BEGINNINGS && status == PMAP_ECRASHED && watch->condemned == 0; i++)
-        status = try_child(cells, watch, error);
-    return status;
-}
-
-enum pmap_status pmap__cells_begin(struct pmap__cells *cells, int thread, struct pmap_error *error)
-{
-    struct watch watch = {.worker = &cells->workers[thread]};
-    return have_child(cells, &watch, error);
-}
-
 /* ---- Orders ---- */
 
 /* A part of a run on its way through the window: the positions [begin, begin + n), which are items or, with a fold, leaves. */
 struct errand {
     struct pmap__run *run;
     struct pmap__fold *fold; /* NULL: items */
-    struct worker *worker;
+    struct pmap__worker *worker;
     struct pmap__order *order;
     size_t begin, n;
     size_t taken;         /* results of so many of them are where they belong */
@@ -442,7 +202,7 @@ static void take_bytes(const struct errand *e, size_t i)
     }
     pmap__error_set(&error, PMAP_ENOMEM, "pmap: no memory for a result of %zu bytes on %s (rank %d)", copy.size,
                     e->run->place->host, e->run->place->rank);
-    add_place(&error, e->run->place, e->run->thread);
+    pmap__place_add(&error, e->run->place, e->run->thread);
     item_failed(e, i, &error);
 }
 
@@ -471,7 +231,7 @@ static void take_results(struct errand *e, size_t done)
 /* ---- Conversations ---- */
 
 /* The position has cost the child its life. */
-static void item_crashed(const struct errand *e, size_t i, const struct watch *watch)
+static void item_crashed(const struct errand *e, size_t i, const struct pmap__watch *watch)
 {
     const struct pmap__run *run = e->run;
     size_t first = e->fold ? (run->base + e->begin + i) * e->fold->leaf : pmap__run_name(run, e->begin + i);
@@ -479,7 +239,7 @@ static void item_crashed(const struct errand *e, size_t i, const struct watch *w
     struct pmap_error error;
     char how[128], items[64];
 
-    int code = tell_end(watch, how, sizeof how);
+    int code = pmap__watch_tell_end(watch, how, sizeof how);
     if (n > 1)
         snprintf(items, sizeof items, "items %zu-%zu", first, first + n - 1);
     else
@@ -488,12 +248,12 @@ static void item_crashed(const struct errand *e, size_t i, const struct watch *w
                     e->fold ? " or " : "", e->fold ? e->fold->op->name : "", items, run->place->host, run->place->rank, run->thread, how);
     error.code = code;
     error.item = first;
-    add_place(&error, run->place, run->thread);
+    pmap__place_add(&error, run->place, run->thread);
     item_failed(e, i, &error);
 }
 
 /* The child is dead. Whose fault was it? Returns how many positions are dealt with. */
-static size_t settle_death(const struct errand *e, size_t done, struct watch *watch)
+static size_t settle_death(const struct errand *e, size_t done, struct pmap__watch *watch)
 {
     uint64_t item = atomic_load(&e->worker->cell.block->item), begun = item - e->item_before;
     uint64_t finished = e->order->kind == PMAP__ORDER_BLOCK ? done > 0 : done - e->from;
@@ -527,7 +287,7 @@ static void see_results(struct errand *e)
 }
 
 /* Give the turn to the child from position from on, until it comes back. Returns how many positions are dealt with then. */
-static size_t give_turn(struct errand *e, size_t from, struct watch *watch)
+static size_t give_turn(struct errand *e, size_t from, struct pmap__watch *watch)
 {
     struct pmap__cell *cell = &e->worker->cell;
     struct pmap__order *order = e->order;
@@ -543,7 +303,7 @@ static size_t give_turn(struct errand *e, size_t from, struct watch *watch)
     atomic_store(&cell->block->resident, UINT64_MAX / 2); /* until it knows better */
     atomic_store(&cell->block->stop, false);
     if (pmap__cell_give(cell))
-        wait_while(watch, PMAP__AWAY);
+        pmap__watch_wait(watch, PMAP__AWAY);
     size_t done = done_by(e);
     e->worker->done += done - from;
     see_results(e);
@@ -575,7 +335,7 @@ static void no_room(const struct errand *e)
     pmap__error_set(&error, PMAP_ENOMEM, "pmap: no shared memory for %zu items of %zu bytes and their results of %zu bytes on %s (rank %d)",
                     items_in(e, e->begin, e->n), e->run->task->args_size, result_size(e), e->run->place->host, e->run->place->rank);
     error.item = e->fold ? (e->run->base + e->begin) * e->fold->leaf : pmap__run_name(e->run, e->begin);
-    add_place(&error, e->run->place, e->run->thread);
+    pmap__place_add(&error, e->run->place, e->run->thread);
     item_failed(e, 0, &error);
 }
 
@@ -583,13 +343,13 @@ static void no_room(const struct errand *e)
 static size_t do_errand(struct errand *e, size_t end)
 {
     struct pmap__run *run = e->run;
-    struct watch watch = {.worker = e->worker, .place = run->place, .cancelled = run->cancelled, .limits = run->limits};
+    struct pmap__watch watch = {.worker = e->worker, .place = run->place, .cancelled = run->cancelled, .limits = run->limits};
     size_t want = end - e->begin, most = run->place->crew->max_tasks, at = 0;
     struct pmap_error error;
     bool block = run->task->block && !e->fold;
 
     e->n = block && !run->names ? want : 1;
-    if (have_child(run->place->cells, &watch, &error) != PMAP_OK) {
+    if (pmap__watch_have_child(run->place->cells, &watch, &error) != PMAP_OK) {
         error.item = e->fold ? (run->base + e->begin) * e->fold->leaf : error.item;
         item_failed(e, 0, &error);
         return e->n;
@@ -636,20 +396,20 @@ void pmap__isolated_fold(struct pmap__fold *fold, struct pmap__run *run, size_t 
 
 /* ---- Merging ---- */
 
-static enum pmap_status merge_crashed(const struct pmap__fold *fold, const struct watch *watch, struct pmap_error *error)
+static enum pmap_status merge_crashed(const struct pmap__fold *fold, const struct pmap__watch *watch, struct pmap_error *error)
 {
     char how[128];
-    int code = tell_end(watch, how, sizeof how);
+    int code = pmap__watch_tell_end(watch, how, sizeof how);
 
     pmap__error_set(error, PMAP_ECRASHED, "pmap: %s crashed on %s (rank %d): %s", fold->op->name, fold->place->host,
                     fold->place->rank, how);
     error->code = code;
-    add_place(error, fold->place, 0);
+    pmap__place_add(error, fold->place, 0);
     return PMAP_ECRASHED;
 }
 
 /* With a child at home. */
-static enum pmap_status merge(const struct pmap__fold *fold, const char *values, char *value, struct watch *watch,
+static enum pmap_status merge(const struct pmap__fold *fold, const char *values, char *value, struct pmap__watch *watch,
                               struct pmap_error *error)
 {
     struct pmap__cell *cell = &watch->worker->cell;
@@ -664,7 +424,7 @@ static enum pmap_status merge(const struct pmap__fold *fold, const char *values,
     atomic_store(&cell->block->since, pmap__now());
     atomic_store(&cell->block->resident, UINT64_MAX / 2);
     if (pmap__cell_give(cell))
-        wait_while(watch, PMAP__AWAY);
+        pmap__watch_wait(watch, PMAP__AWAY);
     if (order->failed)
         *error = order->error;
     else if (atomic_load(&order->done) == 0)
@@ -679,56 +439,13 @@ static enum pmap_status merge(const struct pmap__fold *fold, const char *values,
 enum pmap_status pmap__isolated_merge(const struct pmap__fold *fold, const char *values, char *value, struct pmap_error *error)
 {
     struct pmap__cells *cells = fold->place->cells;
-    struct watch watch = {.worker = &cells->workers[cells->threads], .limits = fold->limits};
+    struct pmap__watch watch = {.worker = &cells->workers[cells->threads], .limits = fold->limits};
 
     *error = (struct pmap_error){.status = PMAP_OK};
     pthread_mutex_lock(&cells->merging);
-    enum pmap_status status = have_child(cells, &watch, error);
+    enum pmap_status status = pmap__watch_have_child(cells, &watch, error);
     if (status == PMAP_OK)
         status = merge(fold, values, value, &watch, error);
     pthread_mutex_unlock(&cells->merging);
     return status;
-}
-
-/* ---- Life ---- */
-
-struct pmap__zygote *pmap__isolate_prepare(void)
-{
-    return pmap__zygote_create(pmap__inmate_live, pmap__registry_hold, pmap__registry_release);
-}
-
-struct pmap__cells *pmap__cells_create(struct pmap__zygote *zygote, struct pmap__place *place, int threads, size_t initarg_size)
-{
-    struct pmap__cells *cells = calloc(1, sizeof *cells + ((size_t)threads + 1) * sizeof cells->workers[0]);
-
-    if (cells == NULL)
-        return NULL;
-    cells->zygote = zygote;
-    cells->place = place;
-    cells->initarg_size = initarg_size;
-    cells->threads = threads;
-    pthread_mutex_init(&cells->merging, NULL); /* glibc's cannot fail */
-    for (int i = 0; i <= threads; i++) {
-        cells->workers[i].thread = i < threads ? i : 0;
-        cells->workers[i].cell.zygote = zygote;
-    }
-    pmap__zygote_hold(zygote);
-    place->cells = cells;
-    return cells;
-}
-
-void pmap__cells_destroy(struct pmap__cells *cells)
-{
-    if (cells == NULL)
-        return;
-    for (int i = 0; i <= cells->threads; i++)
-        pmap__cell_close(&cells->workers[i].cell);
-    pmap__zygote_release(cells->zygote);
-    pthread_mutex_destroy(&cells->merging);
-    free(cells);
-}
-
-int pmap__cells_file(const struct pmap__cells *cells)
-{
-    return cells ? pmap__zygote_file(cells->zygote) : -1;
 }
