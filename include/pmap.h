@@ -290,7 +290,8 @@ struct pmap_create_options {
  * is made again in the same run of the program, from pmap_create to pmap_destroy. So a loop that makes the same call with the same items ten times has
  * ten results of each. But what an item does must depend on these bytes alone, as far as that matters to you: one that looks at its index, at
  * its random numbers (which belong to seed and index), at files, at shared data or at global variables is not recognised as another one for that. Padding in an item
- * is part of its bytes. Items that have failed run again. An action that is in the journal is not done again.
+ * is part of its bytes. Items that have failed run again. An action that is in the journal is not done again. Tasks with pointers in their
+ * types are refused (PMAP_EINVAL): an address means nothing in the next run.
  *
  * At risk, if the whole job is killed, is what arrived in the last second, mostly in the last tenth of one; of a chunk of another rank
  * items arrive when all of it is done. A call that took longer than 20 ms returns when its results are in the file. The file is never damaged by that. (If
@@ -300,7 +301,8 @@ struct pmap_create_options {
  * PMAP_EJOURNAL: the file is used by another process or pool, cannot be read or written, is damaged, is no journal, or one of another
  * format or version of the program: with other tasks or operations, or another .journal_version. The text says which. It is left as it is: remove it to begin anew.
  * Give another .journal_version when a task computes something else than before. If the disk becomes full later on, nothing more is begun of what would have to be
- * written down, calls return PMAP_EJOURNAL, and what was written before stays good.
+ * written down, calls return PMAP_EJOURNAL, streams yield it for each item that was not run, or once before PMAP_END, and what was
+ * written before stays good.
  *
  * Costs: about a microsecond of CPU, and on the disk 60 bytes and the result, for each item; 16 to 43 bytes of the root's memory for each different item, and for
  * each that is in the file. Results above 1 GB are not kept. Each of several pools side by side has a journal of its own, or none. */

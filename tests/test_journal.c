@@ -9,6 +9,7 @@
  */
 #include "board.h"
 #include "harness.h"
+#include "journal/journal.h"
 
 #include <limits.h>
 #include <pmap_mapreduce.h>
@@ -1324,6 +1325,97 @@ static void full_disk_ends_calls_and_harms_nothing(void)
     run_twice(map_more, 20000 - (is_root() ? (int)ask("SELECT count(*) FROM item WHERE call = 2") : 0), 0);
 }
 
+/* Nobody who takes results to their end takes what is not written down for written down, nor is told of something else. */
+static void stream_more_than_fits(struct pmap_pool *pool)
+{
+    static const size_t buffersizes[] = {0, 20000};
+    static int in[20000];
+    struct rlimit before, small;
+    enum pmap_status status;
+    int y, told = 0, other = 0;
+
+    getrlimit(RLIMIT_FSIZE, &before);
+    small = before;
+    small.rlim_cur = 300000;
+    setrlimit(RLIMIT_FSIZE, &small);
+    struct pmap_iter *it = pmap_imap(pool, square, PMAP_ARRAY(in, 20000), .chunksize = 100, .error = &said,
+                                     .buffersize = buffersizes[limited.n]);
+    for (double soon = now() + 0.03; now() < soon;) /* what takes less is not waited for */
+        sched_yield();
+    said.text[0] = '\0';
+    while ((status = pmap_iter_next(it, &y, PMAP_FOREVER)) != PMAP_END) {
+        told += status == PMAP_EJOURNAL;
+        other += status != PMAP_OK && status != PMAP_EJOURNAL;
+    }
+    pmap_iter_free(it);
+    setrlimit(RLIMIT_FSIZE, &before);
+    CHECK(told >= 1);
+    CHECK_INT(other, 0);
+    CHECK_SAYING(strstr(said.text, "journal.db: it cannot be read or written") != NULL, "%s", said.text);
+}
+
+static void full_disk_is_told_by_streams(void)
+{
+    signal(SIGXFSZ, SIG_IGN);
+    setenv("PMAP_LOG", "quiet", 1);
+    for (limited.n = 0; limited.n < 2; limited.n++) {
+        begin_anew();
+        run(stream_more_than_fits);
+    }
+    unsetenv("PMAP_LOG");
+    signal(SIGXFSZ, SIG_DFL);
+}
+
+/* Whoever adds to a journal that is broken hears that it is lost. */
+static void what_is_added_to_a_broken_journal_is_lost(void)
+{
+    struct pmap__journal *j = NULL;
+    struct pmap__journal_call call = {.name = "call", .task = "task", .signature = "int(int)", .op = NULL};
+    struct pmap__journal_entry entry = {.key = {.low = 1}, .result = "four", .size = 4};
+    struct pmap_error why;
+
+    begin_anew();
+    if (!is_root() || !CHECK_STATUS(pmap__journal_open(&j, journal(), 1, "", &why), PMAP_OK))
+        return;
+    uint64_t number = pmap__journal_call(j, &call), good = pmap__journal_add(j, number, 0, &entry, 1);
+    CHECK_STATUS(pmap__journal_flush(j, &why), PMAP_OK);
+    CHECK(pmap__journal_has(j, good));
+    struct rlimit before, small;
+    getrlimit(RLIMIT_FSIZE, &before);
+    small = before;
+    small.rlim_cur = 1;
+    signal(SIGXFSZ, SIG_IGN);
+    setrlimit(RLIMIT_FSIZE, &small);
+    entry.key.low = 2;
+    uint64_t bad = pmap__journal_add(j, number, 0, &entry, 1);
+    CHECK_STATUS(pmap__journal_flush(j, &why), PMAP_EJOURNAL);
+    entry.key.low = 3;
+    CHECK(pmap__journal_add(j, number, 0, &entry, 1) == PMAP__JOURNAL_LOST);
+    setrlimit(RLIMIT_FSIZE, &before);
+    signal(SIGXFSZ, SIG_DFL);
+    CHECK(!pmap__journal_has(j, PMAP__JOURNAL_LOST) && !pmap__journal_has(j, bad) && pmap__journal_has(j, good));
+    pmap__journal_close(j, &why);
+}
+
+static char *name_of(int x) { return x ? NULL : (char *)""; }
+PMAP_TASK(name_of, char *, int);
+
+static void map_addresses(struct pmap_pool *pool)
+{
+    int in[1] = {0};
+    char *out[1] = {NULL};
+
+    CHECK_STATUS(pmap_map(pool, name_of, in, out, 1, .error = &said), PMAP_EINVAL);
+    CHECK_NAMES(said.text, "name_of");
+}
+
+/* An address is nothing that the next run could use. */
+static void addresses_are_refused(void)
+{
+    begin_anew();
+    run_twice(map_addresses, 0, 0);
+}
+
 static const struct test tests[] = {
     TEST(finished_map_is_not_run_again),
     TEST(changed_items_run_again),
@@ -1361,6 +1453,9 @@ static const struct test tests[] = {
     TEST(damaged_result_fails_the_call),
     TEST(no_damage_gives_wrong_results),
     TEST(full_disk_ends_calls_and_harms_nothing),
+    TEST(full_disk_is_told_by_streams),
+    TEST(what_is_added_to_a_broken_journal_is_lost),
+    TEST(addresses_are_refused),
     TEST(other_versions_are_refused),
     {NULL, NULL},
 };

@@ -85,6 +85,11 @@ static enum pmap_status check_place(const struct pmap__call *c, struct pmap_erro
         return pmap__error_set(error, PMAP_EINVAL,
                                "%s: task %s, %s, has a pointer in its types, and an address means nothing on another rank: "
                                "pass what it points to", c->name, c->task->name, c->task->signature);
+    if (c->pool->tenant.journal && strchr(c->task->signature, '*'))
+        return pmap__error_set(error, PMAP_EINVAL,
+                               "%s: task %s, %s, has a pointer in its types, and an address in the journal means nothing in the "
+                               "next run: use a pool without a journal, or pass what it points to", c->name, c->task->name,
+                               c->task->signature);
     return pmap__wait_forbidden() ? PMAP_OK : pmap__root_admits(c->pool->tenant.root, error);
 }
 

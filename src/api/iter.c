@@ -16,6 +16,7 @@
 #include "api/api.h"
 
 #include "base/bell.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/thread.h"
@@ -48,7 +49,10 @@ struct pmap_iter {
     struct pmap_error *wanted;    /* the caller's .error, or NULL */
     size_t item;                  /* that the last call told about */
     char refused[sizeof (struct pmap_error){0}.text]; /* why the last call was; "": it was not */
-    struct batch *current;        /* being yielded; the consumer's own */
+    struct batch *current;        /* being yielded; these four are the consumer's own */
+    uint64_t since;               /* when the stream began; */
+    uint64_t upto;                /* how far the journal must have come for all that was yielded to be there; */
+    bool told_journal;            /* it has been said that the journal is broken */
 
     pthread_mutex_t lock; /* of these: */
     struct batch *first, **last; /* under way or done, in the order of the source */
@@ -413,6 +417,20 @@ static struct batch *next_current(struct pmap_iter *it)
     return batch;
 }
 
+/* Why an item has no result, where its own failure does not say. */
+static void tell_why(struct batch *batch, size_t item, struct pmap_error *error)
+{
+    struct pmap__job *job = &batch->job;
+    bool not_run = batch->record->status == PMAP_ECANCELLED;
+
+    if (not_run && pmap__recall_lost(job, true, error))
+        return;
+    if (not_run && pmap__cause_is_set(&job->cause))
+        pmap__cause_error(&job->cause, job->form.call, "the item was not run", error);
+    else
+        pmap__error_set(error, batch->record->status, "%s: item %zu was not run", job->form.call, item);
+}
+
 /* What became of an item of the batch; *error if it is not PMAP_OK. */
 static enum pmap_status verdict_on(struct batch *batch, size_t item, struct pmap_error *error)
 {
@@ -424,10 +442,8 @@ static enum pmap_status verdict_on(struct batch *batch, size_t item, struct pmap
         return PMAP_OK;
     if (batch->record->error)
         *error = *batch->record->error;
-    else if (batch->record->status == PMAP_ECANCELLED && pmap__cause_is_set(&batch->job.cause))
-        pmap__cause_error(&batch->job.cause, batch->job.form.call, "the item was not run", error);
     else
-        pmap__error_set(error, batch->record->status, "%s: item %zu was not run", batch->job.form.call, item);
+        tell_why(batch, item, error);
     error->item = item;
     return error->status;
 }
@@ -445,7 +461,10 @@ static enum pmap_status yield(struct pmap_iter *it, void *out, struct pmap_error
         free(((struct pmap_bytes *)out)->data); /* an item that was not known to have failed might have some */
     if (status != PMAP_OK && size)
         memset(out, 0, size);
+    it->told_journal |= status == PMAP_EJOURNAL;
     if (batch->yielded == batch->n) {
+        uint64_t upto = pmap__recall_upto(&batch->job);
+        it->upto = upto > it->upto ? upto : it->upto;
         it->current = NULL;
         pmap__job_fini(&batch->job);
         batch_give(it, batch);
@@ -460,13 +479,18 @@ static enum pmap_status yield(struct pmap_iter *it, void *out, struct pmap_error
     return status;
 }
 
-/* Nothing is under way, and nothing will come: the end, or once why the source failed. */
+/* Nothing is under way, and nothing will come: the end, or once why the source failed, or that what was yielded is not all written
+ * down. */
 static enum pmap_status tell_end(struct pmap_iter *it, void *out, struct pmap_error *error)
 {
     pthread_mutex_lock(&it->lock);
     *error = it->failed;
     it->failed.status = PMAP_OK;
     pthread_mutex_unlock(&it->lock);
+    if (error->status == PMAP_OK && it->pool && !it->told_journal &&
+        pmap__recall_row_lost(it->tenant->journal, it->form.call, it->since, it->upto, error))
+        error->item = PMAP_NO_ITEM;
+    it->told_journal |= error->status == PMAP_EJOURNAL;
     it->item = error->status == PMAP_OK ? PMAP_NO_ITEM : error->item;
     if (error->status == PMAP_OK)
         return PMAP_END;
@@ -693,6 +717,7 @@ static void set_up(struct pmap_iter *it, const struct pmap__call *call, const st
     it->wanted = o->error;
     it->ordered = ordered;
     it->item = PMAP_NO_ITEM;
+    it->since = pmap__now();
     it->chunksize = o->chunksize ? (size_t)o->chunksize : 1;
     it->buffersize = o->buffersize ? o->buffersize : default_buffersize(it);
     if (it->chunksize > it->buffersize)

@@ -349,24 +349,44 @@ void pmap__recall_watch(struct pmap__job *job, struct pmap__run *run)
 
 /* ---- The end ---- */
 
+static void settle(struct pmap__journal *journal, uint64_t since, uint64_t upto)
+{
+    if (pmap__now() - since > WORTH && !pmap__journal_has(journal, upto))
+        pmap__journal_flush(journal, NULL);
+}
+
+/* What has no number there has not been run. */
+static bool is_lost(struct pmap__journal *journal, const char *call, bool cancelled, uint64_t upto, struct pmap_error *error)
+{
+    struct pmap_error why;
+
+    if (!pmap__journal_broken(journal, &why) || (!cancelled && pmap__journal_has(journal, upto)))
+        return false;
+    pmap__error_set(error, PMAP_EJOURNAL, "%s: %.400s; what was computed is valid", call, why.text + strlen("pmap: "));
+    return true;
+}
+
 void pmap__recall_settle(struct pmap__job *job)
 {
-    struct pmap__recall *recall = job->recall;
-
-    if (recall && pmap__now() - recall->since > WORTH && !pmap__journal_has(recall->journal, atomic_load(&recall->upto)))
-        pmap__journal_flush(recall->journal, NULL);
+    if (job->recall)
+        settle(job->recall->journal, job->recall->since, pmap__recall_upto(job));
 }
 
 bool pmap__recall_lost(struct pmap__job *job, bool cancelled, struct pmap_error *error)
 {
-    struct pmap__recall *recall = job->recall;
-    struct pmap_error why;
+    return job->recall && is_lost(job->recall->journal, job->form.call, cancelled, pmap__recall_upto(job), error);
+}
 
-    if (recall == NULL || !pmap__journal_broken(recall->journal, &why))
+uint64_t pmap__recall_upto(const struct pmap__job *job)
+{
+    return job->recall ? atomic_load(&job->recall->upto) : 0;
+}
+
+bool pmap__recall_row_lost(struct pmap__journal *journal, const char *call, uint64_t since, uint64_t upto,
+                           struct pmap_error *error)
+{
+    if (journal == NULL)
         return false;
-    if (!cancelled && pmap__journal_has(recall->journal, atomic_load(&recall->upto)))
-        return false;
-    size_t room = strlen("pmap: ");
-    pmap__error_set(error, PMAP_EJOURNAL, "%s: %.400s; what was computed is valid", job->form.call, why.text + room);
-    return true;
+    settle(journal, since, upto);
+    return is_lost(journal, call, false, upto, error);
 }

@@ -56,4 +56,10 @@ void pmap__recall_settle(struct pmap__job *job);
 /* Has something of this job been lost because its journal broke? Then why. */
 bool pmap__recall_lost(struct pmap__job *job, bool cancelled, struct pmap_error *error);
 
+/* Likewise of a row of jobs, whose numbers in the journal are below upto, when the last of them is over: pmap__recall_upto gives the
+ * number of a job. Waits as pmap__recall_settle; since: when the first of them began. The journal may be NULL. */
+uint64_t pmap__recall_upto(const struct pmap__job *job);
+bool pmap__recall_row_lost(struct pmap__journal *journal, const char *call, uint64_t since, uint64_t upto,
+                           struct pmap_error *error);
+
 #endif

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/hash.h"
 #include "base/thread.h"
 #include "base/will.h"
 #include "journal/ledger.h"
@@ -21,6 +22,7 @@
 
 #define AGE (100 * PMAP__MS)          /* of the first result in a buffer when the writer takes it; a commit takes a fraction of one */
 #define LARGE ((size_t)4 << 20)       /* bytes of a buffer that it takes at once */
+#define KEPT (4 * LARGE)              /* bytes of room that an empty buffer may have */
 #define HURRY (500 * PMAP__MS)        /* how long pmap__journals_flush tries */
 
 /* A call that is new, or a result: then its bytes follow, rounded up, and the pointer to them means nothing. */
@@ -39,6 +41,7 @@ struct call {
     struct pmap__journal_call what;
     uint64_t number;
     struct call *next;
+    struct call *same; /* the next with the same hash */
 };
 
 struct pmap__journal {
@@ -59,6 +62,7 @@ struct pmap__journal {
     pthread_cond_t done;  /* a buffer has been written, or never will be */
     struct pmap__number_table counts; /* a hash's 64 bits -> how often it came in this run */
     struct call *calls;   /* the newest first */
+    struct pmap__number_table by_hash; /* a hash of what a call is -> the first with it, as a number */
     uint64_t n_calls;
     struct buffer filling, writing;
     uint64_t since;       /* the clock when the first result came into filling */
@@ -114,13 +118,35 @@ static bool is_call(const struct call *call, const struct pmap__journal_call *wh
            strcmp(call->what.signature, what->signature) == 0 && strcmp(call->what.op, what->op ? what->op : "") == 0;
 }
 
-/* Under the lock. */
+static uint64_t hash_of(const struct pmap__journal_call *what)
+{
+    const char *words[] = {what->name, what->task, what->signature, what->op ? what->op : ""};
+    uint64_t h = PMAP__HASH_BEGIN;
+
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        h = pmap__hash(h, words[i], strlen(words[i]) + 1);
+    return h;
+}
+
+/* Under the lock, as the next. NULL: it is new. */
+static struct call *find_call(const struct pmap__journal *j, const struct pmap__journal_call *what)
+{
+    struct call *call = (struct call *)(uintptr_t)pmap__number_table_find(&j->by_hash, hash_of(what));
+
+    while (call && !is_call(call, what))
+        call = call->same;
+    return call;
+}
+
 static struct call *keep_call(struct pmap__journal *j, const struct pmap__journal_call *what, uint64_t number)
 {
-    struct call *call = call_copy(what, number);
+    uint64_t *first = pmap__number_table_at(&j->by_hash, hash_of(what));
+    struct call *call = first ? call_copy(what, number) : NULL;
 
     if (call == NULL)
         return NULL;
+    call->same = (struct call *)(uintptr_t)*first;
+    *first = (uint64_t)(uintptr_t)call;
     if (j->n_calls < number)
         j->n_calls = number;
     call->next = j->calls;
@@ -181,12 +207,13 @@ static bool await_room(struct pmap__journal *j, size_t more)
     return false;
 }
 
-static void append(struct pmap__journal *j, const struct record *record)
+/* False if the journal is broken. */
+static bool append(struct pmap__journal *j, const struct record *record)
 {
     size_t size = sizeof *record + rounded(record->row.size);
 
     if (!await_room(j, size))
-        return;
+        return false;
     if (j->filling.size == 0) {
         j->since = pmap__now();
         pthread_cond_signal(&j->work); /* from now on it has a deadline */
@@ -197,6 +224,7 @@ static void append(struct pmap__journal *j, const struct record *record)
         memcpy(to + sizeof *record, record->row.result, record->row.size);
     j->filling.size += size;
     j->added++;
+    return true;
 }
 
 /* ---- The writer ---- */
@@ -262,6 +290,15 @@ static void ring_alarm(struct pmap__journal *j)
     pthread_mutex_lock(&j->lock);
 }
 
+/* Results of a gigabyte are seldom; a buffer that had to take one is not kept. */
+static void shrink(struct buffer *empty)
+{
+    if (empty->room <= KEPT)
+        return;
+    free(empty->bytes);
+    *empty = (struct buffer){0};
+}
+
 static void *write_all(void *argument)
 {
     struct pmap__journal *j = argument;
@@ -283,6 +320,7 @@ static void *write_all(void *argument)
         else
             become_broken(j, &error);
         j->writing.size = 0;
+        shrink(&j->writing);
         pthread_cond_broadcast(&j->done);
         ring_alarm(j);
     }
@@ -330,6 +368,7 @@ static void shut(struct pmap__journal *j)
     pmap__ledger_close(j->ledger);
     pmap__number_table_fini(&j->known);
     pmap__number_table_fini(&j->counts);
+    pmap__number_table_fini(&j->by_hash);
     while (j->calls) {
         struct call *call = j->calls;
         j->calls = call->next;
@@ -505,9 +544,7 @@ enum pmap_status pmap__journal_read(struct pmap__journal *j, uint64_t row, const
 uint64_t pmap__journal_call(struct pmap__journal *j, const struct pmap__journal_call *what)
 {
     pthread_mutex_lock(&j->lock);
-    struct call *call = j->calls;
-    while (call && !is_call(call, what))
-        call = call->next;
+    struct call *call = find_call(j, what);
     if (call == NULL && (call = keep_call(j, what, j->n_calls + 1)) != NULL)
         append(j, &(struct record){.call = call});
     uint64_t number = call ? call->number : 0;
@@ -531,18 +568,19 @@ uint64_t pmap__journal_add(struct pmap__journal *j, uint64_t call, int rank, con
 {
     struct record record = {.row = {.call = call, .rank = rank, .time = pmap__ledger_time()}};
 
+    bool good = true;
     pthread_mutex_lock(&j->lock);
-    for (size_t i = 0; i < n && !atomic_load(&j->broken); i++) {
+    for (size_t i = 0; i < n && good; i++) {
         record.row.key = entries[i].key;
         record.row.item = entries[i].item;
         record.row.result = entries[i].result;
         record.row.size = entries[i].size;
         if (!is_too_large(j, entries[i].size))
-            append(j, &record);
+            good = append(j, &record);
     }
     if (j->filling.size >= LARGE)
         pthread_cond_signal(&j->work);
-    uint64_t number = j->added;
+    uint64_t number = good ? j->added : PMAP__JOURNAL_LOST;
     pthread_mutex_unlock(&j->lock);
     return number;
 }

@@ -64,8 +64,9 @@ struct pmap__journal_entry {
 };
 
 /* Write down n results of a call that came from a rank. Waits while the writer is behind by more than what PMAP__JOURNAL_ROOM allows.
- * Returns a number for pmap__journal_has. */
+ * Returns a number for pmap__journal_has; PMAP__JOURNAL_LOST, which it never has, if the journal is broken, and some are lost. */
 #define PMAP__JOURNAL_ROOM ((size_t)64 << 20)
+#define PMAP__JOURNAL_LOST UINT64_MAX
 uint64_t pmap__journal_add(struct pmap__journal *journal, uint64_t call, int rank, const struct pmap__journal_entry entries[],
                            size_t n);
 
