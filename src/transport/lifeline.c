@@ -527,10 +527,18 @@ static bool attend(struct pmap__lifeline *line)
     return end;
 }
 
+static _Thread_local bool here;
+
+bool pmap__lifeline_here(void)
+{
+    return here;
+}
+
 static void *line_main(void *argument)
 {
     struct pmap__lifeline *line = argument;
 
+    here = true;
     while (!atomic_load(&line->stop)) {
         if (attend(line)) {
             if (is_root(line))

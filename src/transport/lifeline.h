@@ -54,6 +54,9 @@ bool pmap__lifeline_is_gone(const struct pmap__lifeline *line, int rank);
 #define PMAP__OBITUARY_MAX 160
 int pmap__lifeline_next(struct pmap__lifeline *line, char text[static PMAP__OBITUARY_MAX]);
 
+/* Is the calling thread one of a lifeline's? It may end all ranks, but has no right to call MPI. */
+bool pmap__lifeline_here(void);
+
 /* This process is going to end all ranks, with a text: have them end at once, without one of their own. Any thread. */
 void pmap__lifelines_end_all(void);
 

@@ -302,17 +302,31 @@ static void die_alone(void)
         pause();
 }
 
+/* Another thread may be inside MPI while a lifeline's thread ends all ranks. */
+static bool may_call(void)
+{
+    int level;
+
+    MPI_Query_thread(&level);
+    return !pmap__lifeline_here() || level == MPI_THREAD_MULTIPLE;
+}
+
 /* Where the launcher is gone, or does not care, MPI_Abort may wait for it for ever, and other ranks hear nothing: they are told
- * on their lifelines, and this process does not wait for longer than a second. */
+ * on their lifelines, and this process does not wait for longer than a second. A thread that may not call MPI leaves it at that, and at an
+ * exit that the launcher hears of. Whoever comes second waits for the first. */
 void pmap__mpi_abort(int code)
 {
+    static atomic_flag aborting = ATOMIC_FLAG_INIT;
+
+    while (atomic_flag_test_and_set(&aborting))
+        pause();
     signal(SIGALRM, SIG_DFL);
     alarm(1);
     if (pmap__mpi_dies_alone())
         die_alone();
     pmap__will_execute();
     pmap__lifelines_end_all();
-    if (mpi.survivors == NULL) /* else nobody would hear it */
+    if (mpi.survivors == NULL && may_call()) /* survivors would not hear it */
         MPI_Abort(MPI_COMM_WORLD, code);
     _exit(code);
 }
