@@ -95,6 +95,13 @@ static int fails(struct item i)
 }
 PMAP_TASK(fails, int, struct item);
 
+static int slow_and_fails(struct item i)
+{
+    slow(i);
+    return pmap_fail(1, "item %d fails", i.x);
+}
+PMAP_TASK(slow_and_fails, int, struct item);
+
 static int add(int a, int b) { return a + b; }
 PMAP_OP(add, int);
 
@@ -555,6 +562,35 @@ static void call_that_does_not_fit_says_so_of_its_items(void)
     pmap_destroy(pool);
 }
 
+/* Nor is what failed begun again. */
+static void retries_that_would_not_be_finished_are_not_begun(void)
+{
+    int cells = fresh_cells();
+    struct pmap_pool *pool = create(2);
+
+    if (pool == NULL)
+        return;
+    fill(cells, 0.7, now() + 1.3); /* the third run would begin after 1.4 s, and the last that fits after 1.1 */
+    check_interrupted(pmap_map(pool, slow_and_fails, items, out, 1, .retries = 100, .error = &error), "item");
+    CHECK_INT(count(cells + LATE), 0);
+    CHECK_INT(count(cells + HELD), count(cells + RAN));
+    pmap_destroy(pool);
+}
+
+/* The last chunk is shorter than the others, and what counts is how long it takes. */
+static void short_chunk_fits(void)
+{
+    int cells = fresh_cells();
+    struct pmap_pool *pool = create(2);
+
+    if (pool == NULL)
+        return;
+    fill(cells, 0.3, now() + LATEST);
+    CHECK_STATUS(pmap_map(pool, slow, items, out, 5, .chunksize = 4, .error = &error), PMAP_OK);
+    CHECK_INT(count(cells + RAN), 5);
+    pmap_destroy(pool);
+}
+
 /* A stream is a row of jobs that cannot know each by itself how long its items take. */
 static void streams_know_how_long_items_take(void)
 {
@@ -661,6 +697,8 @@ static const struct test tests[] = {
     TEST(mapreduce_is_interrupted),
     TEST(items_that_would_not_be_finished_are_not_begun),
     TEST(call_that_does_not_fit_says_so_of_its_items),
+    TEST(retries_that_would_not_be_finished_are_not_begun),
+    TEST(short_chunk_fits),
     TEST(streams_know_how_long_items_take),
     TEST(everything_stops_before_the_end),
     TEST(bad_options_are_refused),

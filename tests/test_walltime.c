@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026 the pmap authors
  *
- * sched: what still fits before the time is over.
+ * sched, and the engine's times: what still fits before the time is over.
  */
+#include "base/clock.h"
+#include "engine/times.h"
 #include "harness.h"
 #include "sched/walltime.h"
 
@@ -106,6 +108,47 @@ static void looks_become_frequent(void)
     CHECK_INT(pmap__walltime_next_look(0, 10 * S), 5 * MS);
 }
 
+/* ---- What threads tell ---- */
+
+/* Short pieces are told together, at the latest at the end, and none is lost; a long one is told at once. */
+static void stopwatch_tells_all_items(void)
+{
+    static struct pmap_task task;
+    struct pmap__times *list = NULL, *times = pmap__times_find(&list, &task);
+    struct pmap__stopwatch watch;
+
+    if (!CHECK(times != NULL))
+        return;
+    CHECK_INT(pmap__times_95(times), 0);
+    pmap__stopwatch_begin(&watch, times);
+    for (int i = 0; i < 100000; i++)
+        pmap__stopwatch_count(&watch, 3);
+    CHECK(times->durations.total <= 300000);
+    for (uint64_t end = pmap__now() + 2 * MS; pmap__now() < end;)
+        ;
+    pmap__stopwatch_look(&watch);
+    CHECK_INT(times->durations.total, 300000);
+    pmap__stopwatch_count(&watch, 1);
+    pmap__stopwatch_end(&watch);
+    CHECK_INT(times->durations.total, 300001);
+    CHECK(pmap__times_95(times) > 0);
+    pmap__times_add(times, 5 * S, 1000000);
+    CHECK(pmap__times_95(times) < MS);
+    pmap__times_add(times, 5000000 * S, 1000000);
+    CHECK(pmap__times_95(times) >= 5 * S);
+    pmap__times_free(list);
+}
+
+static void nobody_needs_to_know(void)
+{
+    struct pmap__stopwatch watch;
+
+    pmap__stopwatch_begin(&watch, NULL);
+    pmap__stopwatch_count(&watch, 1);
+    pmap__stopwatch_end(&watch);
+    CHECK_INT(watch.since, 0);
+}
+
 static const struct test tests[] = {
     TEST(nothing_is_known_of_nothing),
     TEST(equal_items_are_known_exactly),
@@ -114,6 +157,8 @@ static const struct test tests[] = {
     TEST(margin_is_a_tenth_up_to_ten_seconds),
     TEST(what_fits),
     TEST(looks_become_frequent),
+    TEST(stopwatch_tells_all_items),
+    TEST(nobody_needs_to_know),
     {NULL, NULL},
 };
 

@@ -119,9 +119,13 @@ void pmap__inquiry_end(struct pmap__inquiry *inquiry)
 {
     if (inquiry->process == 0)
         return;
-    kill(inquiry->process, SIGKILL); /* it has said all, or nobody waits for it any more */
-    while (waitpid(inquiry->process, NULL, 0) < 0 && errno == EINTR)
-        ;
+    /* It has said all, or nobody waits for it any more. Where SIGCHLD is ignored nobody keeps its number for us when it has ended, so that this
+     * may be another process by now: one that is no child of ours, and is let alone. */
+    if (waitpid(inquiry->process, NULL, WNOHANG) == 0) {
+        kill(inquiry->process, SIGKILL);
+        while (waitpid(inquiry->process, NULL, 0) < 0 && errno == EINTR)
+            ;
+    }
     close(inquiry->answer);
     inquiry->process = 0;
 }

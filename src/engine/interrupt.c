@@ -45,7 +45,8 @@ static uint64_t left_until(uint64_t deadline)
 /* May more of the job go out when so much time is left? If not, neither the job nor the tenant begin anything. */
 static bool fits(struct pmap__tenant *tenant, struct pmap__job *job, uint64_t left, uint64_t margin)
 {
-    size_t items = pmap__job_items(job, job->work.grain ? job->work.grain : 1);
+    size_t grain = job->work.grain ? job->work.grain : 1, rest = pmap__work_left(&job->work);
+    size_t items = pmap__job_items(job, rest && rest < grain ? rest : grain);
     uint64_t item = job->times ? pmap__times_95(job->times) : 0;
 
     if (pmap__walltime_fits(left, margin, items, item))
@@ -55,14 +56,21 @@ static bool fits(struct pmap__tenant *tenant, struct pmap__job *job, uint64_t le
     return false;
 }
 
+/* Is something of it not begun yet? What has failed may have to be run again, an item at a time. */
+static bool waits(struct pmap__job *job)
+{
+    if (pmap__job_is_over(job) || job->form.last)
+        return false;
+    return pmap__work_left(&job->work) > 0 || (job->form.retries && pmap__job_has_failures(job));
+}
+
 /* Halt what does not fit any more; true if there was anything. */
 static bool halt_jobs(struct pmap__tenant *tenant, uint64_t left, uint64_t margin)
 {
     bool any = false;
 
     for (struct pmap__job *job = tenant->jobs; job; job = job->after) {
-        bool waits = pmap__work_left(&job->work) > 0 && !pmap__job_is_over(job) && !job->form.last;
-        if (!waits || fits(tenant, job, left, margin))
+        if (!waits(job) || fits(tenant, job, left, margin))
             continue;
         atomic_store(&job->halted, true);
         any = true;
@@ -70,18 +78,23 @@ static bool halt_jobs(struct pmap__tenant *tenant, uint64_t left, uint64_t margi
     return any;
 }
 
-/* What the clock says; *next: in how many ns to look again. True if something ends. */
-static bool look_at_clock(struct pmap__tenant *tenant, uint64_t *next)
+/* Is the time over, but for the margin? *left: how much there is. */
+static bool is_over(const struct pmap__tenant *tenant, uint64_t *left)
+{
+    struct pmap__limit_at at = limit_of(tenant);
+
+    *left = left_until(at.deadline);
+    return at.deadline && *left <= at.margin;
+}
+
+/* The watcher's look at the clock, and then at all jobs; *next: in how many ns to look again. True if something ends. */
+static bool look_at_jobs(struct pmap__tenant *tenant, uint64_t *next)
 {
     struct pmap__limit_at at = limit_of(tenant);
     uint64_t left = left_until(at.deadline);
 
-    if (at.deadline == 0)
+    if (tenant->stopped || !tenant->limited || at.deadline == 0)
         return false;
-    if (left <= at.margin) {
-        interrupt(tenant, PMAP__WALLTIME, left);
-        return true;
-    }
     uint64_t look = pmap__walltime_next_look(left, at.margin);
     *next = look < *next ? look : *next;
     return halt_jobs(tenant, left, at.margin);
@@ -89,10 +102,12 @@ static bool look_at_clock(struct pmap__tenant *tenant, uint64_t *next)
 
 /* ---- Tenants ---- */
 
-/* Has something come that interrupts the tenant? Then see to it; true if the loop has something to do. */
-static bool look_at(struct pmap__tenant *tenant, uint64_t *next)
+/* Has something come that interrupts the tenant? Then see to it; true if the loop has something to do. At each job that begins: so the other jobs
+ * are not looked at. */
+static bool look_at(struct pmap__tenant *tenant)
 {
     int signal = tenant->signals ? pmap__signals_came() : 0;
+    uint64_t left;
 
     if (tenant->stopped)
         return false;
@@ -100,7 +115,10 @@ static bool look_at(struct pmap__tenant *tenant, uint64_t *next)
         interrupt(tenant, signal ? signal : PMAP__ASKED, 0);
         return true;
     }
-    return tenant->limited && look_at_clock(tenant, next);
+    if (!tenant->limited || !is_over(tenant, &left))
+        return false;
+    interrupt(tenant, PMAP__WALLTIME, left);
+    return true;
 }
 
 static void wake_loop(struct pmap__root *root)
@@ -117,7 +135,7 @@ uint64_t pmap__interrupt_look(struct pmap__watched *watched)
 
     pthread_mutex_lock(&root->lock);
     for (struct pmap__tenant *tenant = root->tenants; tenant; tenant = tenant->next)
-        any |= look_at(tenant, &next);
+        any |= look_at(tenant) || look_at_jobs(tenant, &next);
     if (any)
         wake_loop(root);
     pthread_mutex_unlock(&root->lock);
@@ -135,9 +153,7 @@ static bool admits_job(struct pmap__tenant *tenant, struct pmap__job *job)
 
 bool pmap__interrupt_admits(struct pmap__tenant *tenant, struct pmap__job *job)
 {
-    uint64_t next = PMAP__FOR_EVER;
-
-    if (look_at(tenant, &next))
+    if (look_at(tenant))
         wake_loop(tenant->root);
     if (pmap__cause_is_set(&tenant->cause))
         return job && job->form.last;

@@ -63,21 +63,22 @@ static void run(struct pmap__work *work, struct pmap__turn *turn)
     run.names = job->order;
     run.scattered = job->order;
     pmap__recall_watch(job, &run);
+    struct pmap__stopwatch watch;
+    pmap__stopwatch_begin(&watch, job->times);
     pmap__run_begin(&run);
     while (pmap__turn_next(turn)) {
-        uint64_t since = job->times ? pmap__now() : 0;
         if (job->form.bind && !job->parent)
             job->form.bind(job->form.binder, turn->begin, turn->end, job->place->rank);
         if (job->fold)
             fold(job, &run, turn->begin, turn->end);
         else
             pmap__run_span(&run, turn->begin, turn->end);
-        if (job->times)
-            pmap__times_add(job->times, pmap__now() - since, pmap__job_items(job, turn->end - turn->begin));
+        pmap__stopwatch_count(&watch, pmap__job_items(job, turn->end - turn->begin));
         if (pmap__job_is_over(job))
             pmap__job_skip_rest(job);
     }
     pmap__run_end(&run);
+    pmap__stopwatch_end(&watch);
     if (!job->place_in_line.single && atomic_load_explicit(cancelled, memory_order_relaxed))
         pmap__root_cancel(job->root, job); /* a failure was one too many, perhaps: the other ranks must hear of it */
 }
@@ -244,6 +245,11 @@ static bool any_failure(struct pmap__failures *failures, struct pmap_error *erro
         pmap__failures_lowest(failures, error);
     pthread_mutex_unlock(&failures->lock);
     return any;
+}
+
+bool pmap__job_has_failures(struct pmap__job *job)
+{
+    return any_failure(&job->failures, NULL);
 }
 
 /* Why the items of a record failed. A reduction has no reasons for each leaf; any reason is better than none. */

@@ -227,6 +227,9 @@ void pmap__job_skip_rest(struct pmap__job *job);
 /* It will not begin: note that its items are not run, but for those whose results its journal has put in their places. */
 void pmap__job_refuse(struct pmap__job *job);
 
+/* Has an item of the job failed in its first run? Any thread. */
+bool pmap__job_has_failures(struct pmap__job *job);
+
 /* The job's failures that count in the end. */
 struct pmap__failures *pmap__job_verdict(struct pmap__job *job);
 
