@@ -20,11 +20,14 @@
 #include <pmap_mapreduce.h>
 
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 #ifdef HAVE_MPI
@@ -148,6 +151,26 @@ static int square_once(int x)
     return square(x);
 }
 PMAP_TASK(square_once, int, int);
+
+/* As a network may do it: nothing goes over this rank's lifeline any more, which is known by its limit, of the default heartbeat. */
+static void cut_lifeline(void)
+{
+    for (int fd = 3; fd < 256; fd++) {
+        unsigned limit = 0;
+        socklen_t size = sizeof limit;
+        if (getsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &limit, &size) == 0 && limit == 2000)
+            shutdown(fd, SHUT_RDWR);
+    }
+}
+
+static int cuts(int x)
+{
+    waste_time();
+    if (x % 10 == 7 && my_rank() != 0 && leave_file("death", 0))
+        cut_lifeline();
+    return x * x;
+}
+PMAP_TASK(cuts, int, int);
 
 static long sum_of(int x, struct pmap_handle handle)
 {
@@ -433,6 +456,7 @@ static int compute(struct pmap_pool *pool)
 }
 
 static int exits(struct pmap_pool *pool) { return check(pmap_map(pool, leaves, in, out, N, .chunksize = 8), "exit"); }
+static int cut(struct pmap_pool *pool) { return check(pmap_map(pool, cuts, in, out, N, .chunksize = 8), "cut"); }
 static int stop(struct pmap_pool *pool) { return pmap_map(pool, stops, in, out, N, .chunksize = 8) != PMAP_OK; }
 static int stay(struct pmap_pool *pool) { return pmap_map(pool, stays, in, out, N, .chunksize = 8) != PMAP_OK; }
 static int nothing(struct pmap_pool *pool) { return pool == NULL; }
@@ -443,7 +467,7 @@ static const struct {
     int (*run)(struct pmap_pool *pool); /* the program's exit status: 0 if all is well */
 } calls[] = {{"map", map}, {"cost", costs}, {"retry", retries}, {"collect", collect}, {"journal", recorded}, {"imap", imap}, {"reduce", reduce},
              {"apply", apply}, {"share", share}, {"bytes", bytes}, {"mapreduce", mapreduce}, {"poison", poison}, {"nobody", nobody},
-             {"compute", compute}, {"exit", exits}, {"stop", stop}, {"stay", stay}, {"nothing", nothing}, {"fail", fail}};
+             {"compute", compute}, {"exit", exits}, {"cut", cut}, {"stop", stop}, {"stay", stay}, {"nothing", nothing}, {"fail", fail}};
 
 /* ---- The program ---- */
 

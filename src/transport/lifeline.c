@@ -404,11 +404,24 @@ static void read_hello(struct pmap__lifeline *line, struct strand *guest)
 
 /* ---- Strands that end ---- */
 
+/* Where ranks may die one by one this one does, by itself: perhaps the root lives, and has given it up. Who goes first then nobody
+ * knows, so each says so. */
+static void end_alone(const struct pmap__lifeline *line)
+{
+    char text[HOST + 128];
+
+    snprintf(text, sizeof text, "pmap: rank %d lost the connection to the root, rank %d on %s", line->port->rank, line->root,
+             line->call.host);
+    line->port->ops->abort(line->port, text);
+}
+
 /* Ranks that all say so would be no help: the first does. */
 static void end_with_root(const struct pmap__lifeline *line, enum fate fate)
 {
     int first = line->root == 0 ? 1 : 0;
 
+    if (line->port->survives)
+        end_alone(line);
     if (line->port->rank == first)
         pmap__warn("the root, rank %d on %s, %s; ending all ranks", line->root, line->call.host,
                    fate == DIED ? "died" : "cannot be reached any more");

@@ -240,7 +240,7 @@ done:
     free(said);
     free(everybody);
     if (status == PMAP_ENOMEM && !i_am_root(star))
-        _exit(EXIT_FAILURE); /* the root waits for what this rank cannot say: it will hear that the rank is dead */
+        star->port->ops->abort(star->port, "pmap: no memory to compare the CPUs of a node"); /* the root hears that, and waits no longer */
     if (status == PMAP_OK)
         *all = node;
     else

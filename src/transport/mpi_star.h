@@ -19,7 +19,7 @@ struct pmap__mpi_star {
     MPI_Comm comm;
     int tag;  /* that nobody else uses */
     int root;
-    const struct pmap__port *port; /* with a lifeline */
+    struct pmap__port *port; /* with a lifeline */
 };
 
 /* As the operations of struct pmap__transport are. What a dead rank would have said is zero bytes, and does not count in least. gather
