@@ -178,6 +178,7 @@ survives "nobody dies" 3 map kills=0
 survives "a rank is alone" 1 map kills=0
 words='pmap: rank [1-3] lost the connection to the root, rank 0 on .*; ending this rank'
 ends_if_killed "if the root of survivors is killed all others end" 0 "$words" survive=1
+ends_if_killed "if mpirun is killed all ranks end" launcher '' survive=1
 survives "a rank that is taken for dead ends itself, and nobody else" 3 cut
 grep -qE "$words" "$directory/err" && how=ok || how="not ok"
 verdict "$how" "and says why"

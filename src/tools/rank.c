@@ -7,6 +7,8 @@
  * and its death by a signal becomes an exit status, which mpirun can be told to bear. But then mpirun also bears, and hides, a
  * program that fails: for that, which is a rank that exits with another status than 0, or a root that dies in any way, this process
  * has mpirun end the job. The root makes itself known by a signal, IS_ROOT.
+ *
+ * A rank that has left PMIx does not see mpirun die. This process does, by a signal that the kernel sends, ORPHANED, and kills the rank.
  */
 #include <errno.h>
 #include <signal.h>
@@ -18,8 +20,9 @@
 #include <unistd.h>
 
 #define IS_ROOT (SIGRTMIN) /* src/transport/mpi_leave.c sends it */
+#define ORPHANED (SIGRTMIN + 1)
 
-static volatile sig_atomic_t child, is_root;
+static volatile sig_atomic_t child, is_root, launcher; /* pids, and a flag */
 
 /* What launchers and users send to a rank. */
 static const int passed_on[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGCONT, SIGALRM};
@@ -36,6 +39,19 @@ static void note_root(int signal)
     is_root = 1;
 }
 
+/* Is the launcher dead? The signal alone does not say so: it also comes when only the thread ends that started this process. */
+static int is_orphan(void)
+{
+    return getppid() != (pid_t)launcher;
+}
+
+static void end_orphan(int signal)
+{
+    (void)signal;
+    if (is_orphan() && child > 0)
+        kill((pid_t)child, SIGKILL);
+}
+
 static void watch_signals(void)
 {
     struct sigaction action = {.sa_handler = pass_on, .sa_flags = SA_RESTART};
@@ -44,6 +60,14 @@ static void watch_signals(void)
         sigaction(passed_on[i], &action, NULL);
     action.sa_handler = note_root;
     sigaction(IS_ROOT, &action, NULL);
+    action.sa_handler = end_orphan;
+    sigaction(ORPHANED, &action, NULL);
+}
+
+/* Whoever runs this from a shell may log out. */
+static int is_launched(void)
+{
+    return getenv("OMPI_COMM_WORLD_SIZE") != NULL;
 }
 
 /* The rank, which does not outlive this process: SIGKILL cannot be passed on. */
@@ -63,24 +87,29 @@ static void become(char *argv[], pid_t parent, const sigset_t *mask)
 }
 
 /* Mpirun, or its daemon on this node: either ends the whole job, and mpirun's status is not 0 then. */
-static void end_job(pid_t launcher)
+static void end_job(void)
 {
-    if (getppid() == launcher && launcher > 1 && getenv("OMPI_COMM_WORLD_SIZE"))
-        kill(launcher, SIGTERM);
+    if (!is_orphan() && launcher > 1 && is_launched())
+        kill((pid_t)launcher, SIGTERM);
 }
 
 int main(int argc, char *argv[])
 {
     sigset_t every, before;
-    pid_t launcher = getppid(), parent = getpid();
+    pid_t parent = getpid();
     int status = 0;
 
+    launcher = (sig_atomic_t)getppid();
     if (argc < 2 || argv[1][0] == '-') {
         fprintf(stderr, "usage: mpirun --mca orte_abort_on_non_zero_status 0 ... pmap-rank PROGRAM [ARGUMENT...]\n");
         return 2;
     }
     sigfillset(&every);
     sigprocmask(SIG_BLOCK, &every, &before); /* what comes while there is no child yet waits */
+    if (is_launched())
+        prctl(PR_SET_PDEATHSIG, ORPHANED);
+    if (is_orphan())
+        return EXIT_FAILURE;
     pid_t pid = fork();
     if (pid < 0) {
         fprintf(stderr, "pmap-rank: %s\n", strerror(errno));
@@ -94,6 +123,6 @@ int main(int argc, char *argv[])
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
     if (is_root ? status != 0 : WIFEXITED(status) && WEXITSTATUS(status) != 0)
-        end_job(launcher);
+        end_job();
     return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
