@@ -20,6 +20,7 @@
 #include <pmap_mapreduce.h>
 
 #include <fcntl.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
@@ -133,6 +134,35 @@ static int poisonous(int x)
     return x * x;
 }
 PMAP_TASK(poisonous, int, int);
+
+/* Ranks that shall die at once are known by their process numbers, in files. */
+static void join_burst(void)
+{
+    const char *size = getenv("OMPI_COMM_WORLD_SIZE");
+
+    if (my_rank() != 0 && size && my_rank() < atoi(size) - 1)
+        leave_file("member", (int)getpid());
+}
+
+/* Kill all of them with one command, this rank first, so that others may seem to live when the root hears of it. */
+static void die_in_burst(void)
+{
+    char command[4096];
+
+    snprintf(command, sizeof command, "kill -KILL %d $(ls %s | sed -n 's/^member\\.//p' | grep -vx %d)", (int)getpid(), directory,
+             (int)getpid());
+    if (system(command) != 0)
+        exit(4);
+    die();
+}
+
+static int bursts(int x)
+{
+    if (my_rank() != 0 && leave_file("death", 0))
+        die_in_burst();
+    return x * x;
+}
+PMAP_TASK(bursts, int, int);
 
 static int leaves(int x)
 {
@@ -455,6 +485,17 @@ static int compute(struct pmap_pool *pool)
     return 1;
 }
 
+/* One item, which is innocent of these deaths. */
+static int burst(struct pmap_pool *pool)
+{
+    struct pmap_error error = {0};
+    int x = 3, y = 0;
+    enum pmap_status status = pmap_map(pool, bursts, &x, &y, 1, .error = &error);
+
+    printf("burst: %s, %d ranks left: %s\n", pmap_status_name(status), pmap_ranks(pool), error.text);
+    return status != PMAP_OK || y != x * x;
+}
+
 static int exits(struct pmap_pool *pool) { return check(pmap_map(pool, leaves, in, out, N, .chunksize = 8), "exit"); }
 static int cut(struct pmap_pool *pool) { return check(pmap_map(pool, cuts, in, out, N, .chunksize = 8), "cut"); }
 static int stop(struct pmap_pool *pool) { return pmap_map(pool, stops, in, out, N, .chunksize = 8) != PMAP_OK; }
@@ -467,7 +508,7 @@ static const struct {
     int (*run)(struct pmap_pool *pool); /* the program's exit status: 0 if all is well */
 } calls[] = {{"map", map}, {"cost", costs}, {"retry", retries}, {"collect", collect}, {"journal", recorded}, {"imap", imap}, {"reduce", reduce},
              {"apply", apply}, {"share", share}, {"bytes", bytes}, {"mapreduce", mapreduce}, {"poison", poison}, {"nobody", nobody},
-             {"compute", compute}, {"exit", exits}, {"cut", cut}, {"stop", stop}, {"stay", stay}, {"nothing", nothing}, {"fail", fail}};
+             {"compute", compute}, {"burst", burst}, {"exit", exits}, {"cut", cut}, {"stop", stop}, {"stay", stay}, {"nothing", nothing}, {"fail", fail}};
 
 /* ---- The program ---- */
 
@@ -504,6 +545,8 @@ static void end_mpi(void)
 #endif
 }
 
+static int living = INT_MAX; /* ranks at the end of the pool before */
+
 /* One pool, and this call in it; 3: there is no pool. */
 static int use_pool(int (*run)(struct pmap_pool *pool), bool survives)
 {
@@ -515,8 +558,12 @@ static int use_pool(int (*run)(struct pmap_pool *pool), bool survives)
     if (pmap_create(&pool, .threads = threads, .dedicated_root = dedicated, .survive = survives, .journal = journal ? path : NULL) !=
         PMAP_OK)
         return 3;
-    if (pool)
+    if (pool && pmap_ranks(pool) > living)
+        return 5; /* the dead are not counted from the beginning on */
+    if (pool) {
         status = run(pool);
+        living = pmap_ranks(pool);
+    }
     pmap_destroy(pool);
     return status;
 }
@@ -532,6 +579,8 @@ int main(int argc, char *argv[])
         read_word(argv[i]);
     for (int i = 0; i < N; i++)
         in[i] = i;
+    if (strcmp(argv[1], "burst") == 0)
+        join_burst();
     if (own)
         begin_mpi();
     if (late)

@@ -128,7 +128,7 @@ if ((${#launch[@]} == 0)); then
 fi
 program=$(realpath "$program")
 
-tests=38
+tests=40
 echo "1..$tests"
 named='pmap: rank [1-3] on .* died while running items? [0-9]+(-[0-9]+)?(, items? [0-9]+(-[0-9]+)?)* of square'
 ends "a rank that dies is named with its items, and all end" "$named; ending all ranks" 4 map dedicated=1
@@ -172,6 +172,7 @@ survives "two of five ranks die, and there is a journal" 5 journal journal=1 kil
 survives "only the root is left" 5 map kills=4
 survives "only a root is left that runs no items" 4 nobody kills=3 dedicated=1
 survives "an item that kills three ranks is lost, and no other" 5 poison dedicated=1
+survives "ranks that die at once cost an item no more than one try" 8 burst dedicated=1
 survives "a task that calls exit()" 3 exit
 survives "a map-reduce whose rank dies fails, and the next does not" 4 mapreduce dedicated=1
 survives "nobody dies" 3 map kills=0

@@ -64,6 +64,7 @@ static struct pmap__ticket *take_ticket(struct pmap__root *root, struct pmap__jo
     if (ticket == NULL)
         return NULL;
     ticket->lasting = lasting(job, rank, n, grain);
+    ticket->dealt = job->losses ? pmap__now() : 0;
     ticket->grain = grain;
     job->away++;
     if (job->ranks) {
@@ -450,22 +451,20 @@ void pmap__deal_cancel(struct pmap__root *root, const struct pmap__job *job)
         root->port->ops->abort(root->port, "pmap: the end of a call could not be sent");
 }
 
-static void lose_ticket(struct pmap__root *root, struct pmap__ticket *ticket)
+static void lose_ticket(struct pmap__root *root, struct pmap__ticket *ticket, bool counts)
 {
-    struct pmap__job *job = ticket->job;
-
     ticket_answered(root, ticket);
-    pmap__root_lose(root, job, ticket->begin, ticket->n, ticket->grain, ticket->rank);
+    pmap__root_lose(root, ticket, counts);
     ticket->sent = ticket->lost = true; /* a copy was sent */
     ticket_settle(root, ticket);
 }
 
-void pmap__deal_lose(struct pmap__root *root, int rank)
+void pmap__deal_lose(struct pmap__root *root, int rank, uint64_t alive)
 {
     for (uint64_t i = 0; i < root->tickets.count; i++) {
         struct pmap__ticket *ticket = root->tickets.all[i];
         if (ticket->job && ticket->rank == rank && !ticket->answered)
-            lose_ticket(root, ticket);
+            lose_ticket(root, ticket, ticket->dealt <= alive);
     }
     pmap__root_forsake(root, &root->peers[rank].aimed.single);
 }

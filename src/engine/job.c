@@ -385,7 +385,7 @@ static void take_part(struct pmap__job *child, const struct pmap__job *job, size
         child->form.results = pmap__element_mutable(job->form.results, begin, job->form.task->result_size);
 }
 
-struct pmap__job *pmap__job_lost(struct pmap__job *job, size_t begin, size_t n, size_t grain)
+struct pmap__job *pmap__job_lost(struct pmap__job *job, size_t begin, size_t n, size_t grain, int losses)
 {
     struct pmap__job *child = calloc(1, sizeof *child), *whole = job->parent ? job->parent : job;
 
@@ -395,7 +395,7 @@ struct pmap__job *pmap__job_lost(struct pmap__job *job, size_t begin, size_t n, 
     child->bytes_each = job->bytes_each;
     child->parent = whole;
     child->attempt = 1;
-    child->losses = job->losses + 1;
+    child->losses = losses;
     init_common(child);
     init_work(child, n, grain, job->form.priority);
     pmap__failures_init(&child->failures);

@@ -177,7 +177,7 @@ struct pmap__job *pmap__job_again(struct pmap__job *parent, size_t item, size_t 
 
 /* A job for the positions [begin, begin + n) of another, which may be a child itself, that were lost with a rank; allocated. It is a child of
  * the whole, and no second run. NULL if memory is short. */
-struct pmap__job *pmap__job_lost(struct pmap__job *job, size_t begin, size_t n, size_t grain);
+struct pmap__job *pmap__job_lost(struct pmap__job *job, size_t begin, size_t n, size_t grain, int losses);
 
 /* Its parent hears of its failures, as if its items had never been lost. */
 void pmap__job_merge(struct pmap__job *child);

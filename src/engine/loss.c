@@ -4,8 +4,8 @@
  * What becomes of a root when another rank has died: its text says which rank that was, and what it was running. Then all ranks
  * end; or, where the pool survives that, the rank gets and answers nothing any more, and what it held is run again elsewhere.
  *
- * What it held are its tickets. Each becomes a job of its own (job.h), for which the call waits, and which other ranks run; the
- * root's threads only where no other rank is left, since an item may be what has killed the rank. What was for the dead rank alone
+ * What it held are its tickets. Each becomes a job of its own (job.h), for which the call waits, and which other ranks run, as soon as
+ * no more ranks die; the root's threads only where no other rank is left, since an item may be what has killed the rank. What was for the dead rank alone
  * fails. No array of the caller's is in danger: a port that survives copies what it sends, and nothing lands that is not whole.
  */
 #include "base/error.h"
@@ -101,16 +101,30 @@ static void tell_others(struct pmap__root *root, int rank)
         pmap__post_lost(root->place->post, rank);
 }
 
-static void lose(struct pmap__root *root, int rank, const char *who)
+void pmap__loss_count(struct pmap__root *root, int rank)
 {
     struct pmap__peer *peer = &root->peers[rank];
 
-    peer->dead = true;
-    peer->who = strdup(who);
+    if (peer->missing)
+        return;
+    peer->missing = true;
     atomic_fetch_sub(&root->all_threads, atomic_exchange(&peer->threads, 0));
     atomic_fetch_sub(&root->others, 1);
+}
+
+/* A rank that is mourned may be in the news, too. */
+static void lose(struct pmap__root *root, int rank, const char *who, uint64_t alive)
+{
+    struct pmap__peer *peer = &root->peers[rank];
+
+    if (peer->dead)
+        return;
+    peer->dead = true;
+    peer->who = strdup(who);
+    pmap__loss_count(root, rank);
+    root->quiet = pmap__now() + PMAP__QUIET;
     tell_others(root, rank);
-    pmap__deal_lose(root, rank);
+    pmap__deal_lose(root, rank, alive);
     if (peer->owes) {
         peer->owes = false;
         root->owing--;
@@ -132,7 +146,7 @@ static void mourn(struct pmap__root *root)
     for (int rank = 0; rank < root->ranks; rank++)
         if (!root->peers[rank].dead && pmap__lifeline_is_gone(root->port->lifeline, rank)) {
             snprintf(who, sizeof who, "rank %d died", rank);
-            lose(root, rank, who);
+            lose(root, rank, who, 0);
         }
     root->mourned = true;
 }
@@ -141,16 +155,17 @@ bool pmap__loss_handle(struct pmap__root *root)
 {
     char who[PMAP__OBITUARY_MAX];
     bool ends = root->port == NULL || root->port->lifeline == NULL, any = false;
+    uint64_t alive;
     int rank;
 
-    while (!ends && pmap__lifeline_news(root->port->lifeline) && (rank = pmap__lifeline_next(root->port->lifeline, who)) >= 0) {
+    while (!ends && pmap__lifeline_news(root->port->lifeline) && (rank = pmap__lifeline_next(root->port->lifeline, who, &alive)) >= 0) {
         struct text text = {.size = 0};
         append(&text, "%s%s", root->survives ? "" : "pmap: ", who);
         name_chunks(&text, &root->tickets, rank);
         if (!root->survives)
             root->port->ops->abort(root->port, text.bytes);
         pmap__warn("%s; going on without it", text.bytes);
-        lose(root, rank, who);
+        lose(root, rank, who, alive);
         any = true;
     }
     if (!ends && root->port->survives && !root->mourned)

@@ -118,17 +118,23 @@ void pmap__root_unlist(struct pmap__root *root, struct pmap__job *job)
 
 static void open_job(struct pmap__root *root, struct pmap__job *job);
 
+static void put_off(struct pmap__root *root, struct pmap__job *child, uint64_t due)
+{
+    child->due = due;
+    child->next = root->later;
+    root->later = child;
+}
+
 static void run_again(struct pmap__root *root, struct pmap__job *child)
 {
     uint64_t delay = child->form.retry_delay;
 
-    if (delay == 0) {
+    if (delay)
+        put_off(root, child, pmap__now() + delay);
+    else if (child->losses)
+        put_off(root, child, root->quiet);
+    else
         open_job(root, child);
-        return;
-    }
-    child->due = pmap__now() + delay;
-    child->next = root->later;
-    root->later = child;
 }
 
 static void adopt(struct pmap__root *root, const struct pmap__job *job, struct pmap__job *child)
@@ -172,26 +178,26 @@ static void give_up_lost(struct pmap__root *root, struct pmap__job *job, size_t 
     pmap__job_fail(job, begin, n, &error);
 }
 
-/* Items whose rank has died. They are the first run still; a second run, which is of one piece, begins anew in child_done. When
- * they have been lost twice each is by itself, so that those that kill ranks are told from those that were near. */
-void pmap__root_lose(struct pmap__root *root, struct pmap__job *job, size_t begin, size_t n, size_t grain, int rank)
+void pmap__root_lose(struct pmap__root *root, const struct pmap__ticket *ticket, bool counts)
 {
-    bool last_chance = job->losses + 2 == PMAP__LOSSES_MAX;
-    struct pmap__job *child = NULL;
+    struct pmap__job *job = ticket->job, *child = NULL;
+    size_t begin = ticket->begin, n = ticket->n;
+    int losses = job->losses + counts;
+    bool last_chance = losses + 1 == PMAP__LOSSES_MAX;
 
     if (pmap__job_is_over(job)) {
         pmap__job_skip(job, begin, begin + n);
-    } else if (job->form.aim || job->losses + 1 == PMAP__LOSSES_MAX) {
-        give_up_lost(root, job, begin, n, rank);
+    } else if (job->form.aim || losses == PMAP__LOSSES_MAX) {
+        give_up_lost(root, job, begin, n, ticket->rank);
         job->losses += job->attempt > 1;
     } else if (job->attempt > 1) {
         job->lost = true;
-        job->losses++;
-    } else if ((child = pmap__job_lost(job, begin, n, last_chance ? 1 : grain)) == NULL) {
-        give_up_lost(root, job, begin, n, rank);
+        job->losses = losses;
+    } else if ((child = pmap__job_lost(job, begin, n, last_chance ? 1 : ticket->grain, losses)) == NULL) {
+        give_up_lost(root, job, begin, n, ticket->rank);
     } else {
         adopt(root, job, child);
-        open_job(root, child);
+        put_off(root, child, root->quiet);
     }
     if (pmap__job_is_over(job))
         atomic_store(&root->cancels, true); /* perhaps these failures were too many */
@@ -498,6 +504,12 @@ static bool handle_cancels(struct pmap__root *root)
     return true;
 }
 
+/* When it may begin. What was lost with a rank waits until no other has died for a while. */
+static uint64_t due_of(const struct pmap__root *root, const struct pmap__job *child)
+{
+    return child->losses && child->due < root->quiet ? root->quiet : child->due;
+}
+
 /* Open what has become due; say when the next will be. */
 static bool wake_later(struct pmap__root *root)
 {
@@ -508,14 +520,15 @@ static bool wake_later(struct pmap__root *root)
     root->loop.due = 0;
     while (*at) {
         struct pmap__job *child = *at;
-        if (child->due <= now) {
+        uint64_t due = due_of(root, child);
+        if (due <= now) {
             *at = child->next;
             open_job(root, child);
             happened = true;
             continue;
         }
-        if (root->loop.due == 0 || child->due < root->loop.due)
-            root->loop.due = child->due;
+        if (root->loop.due == 0 || due < root->loop.due)
+            root->loop.due = due;
         at = &child->next;
     }
     return happened;
@@ -1050,6 +1063,9 @@ void pmap__root_start(struct pmap__root *root, const int threads[])
             atomic_store(&root->peers[rank].threads, threads[rank]);
             atomic_fetch_add(&root->all_threads, threads[rank]);
         }
+    for (int rank = 0; root->port && root->port->survives && rank < root->ranks; rank++)
+        if (pmap__lifeline_is_gone(root->port->lifeline, rank))
+            pmap__loss_count(root, rank);
     if (root->port)
         root->port->owner = root;
     if (!root->caller_steps)

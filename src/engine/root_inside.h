@@ -7,6 +7,7 @@
 #ifndef PMAP_ENGINE_ROOT_INSIDE_H
 #define PMAP_ENGINE_ROOT_INSIDE_H
 
+#include "base/clock.h"
 #include "base/line.h"
 #include "engine/root.h"
 #include "engine/share.h"
@@ -17,9 +18,14 @@
  * else runs, so that nothing else is blamed. */
 #define PMAP__LOSSES_MAX 3
 
+/* Ranks that die together are noticed one by one. So what was lost is not dealt again before nobody has died for so long: else it
+ * would go from one dead rank to the next, and be given up. Far longer than the kernel needs to end a process. */
+#define PMAP__QUIET (200 * PMAP__MS)
+
 struct pmap__peer {
     atomic_int threads;  /* 0: it gets nothing: it is the root, or dead */
-    bool dead;
+    bool dead;           /* and everybody has been told */
+    bool missing;        /* it is not counted any more: it is dead, whether or not the loop knows */
     char *who;           /* if it is dead: "rank 3 on node2 died"; malloc'ed; NULL: there was no memory */
     bool suspect;        /* it has an item on its last chance, and gets nothing else */
     bool owes;           /* it has been sent shared data, and has not answered */
@@ -58,6 +64,7 @@ struct pmap__root {
     /* The loop's own from here on. */
     struct pmap__line open; /* jobs with items to hand out */
     struct pmap__job *later; /* jobs that are not due yet */
+    uint64_t quiet;          /* and what was lost with a rank is not due before */
     size_t alive;           /* jobs that the loop knows and are not done */
     struct pmap__peer *peers; /* by rank */
     int ranks, own_threads;
@@ -92,7 +99,11 @@ static inline struct pmap__job *pmap__job_in_line(struct pmap__waiter *place)
 /* root.c */
 void pmap__root_settle(struct pmap__root *root, struct pmap__job *job); /* complete it if nothing is outstanding; it may be gone */
 void pmap__root_unlist(struct pmap__root *root, struct pmap__job *job);
-void pmap__root_lose(struct pmap__root *root, struct pmap__job *job, size_t begin, size_t n, size_t grain, int rank); /* run them again */
+
+/* The rank of the ticket has died: its items are run again, or given up. They are the first run still; a second run, which is of one
+ * piece, begins anew when it has ended. When they have been lost twice each is by itself, so that those that kill ranks are told from
+ * those that were near. counts: the rank may have begun them. */
+void pmap__root_lose(struct pmap__root *root, const struct pmap__ticket *ticket, bool counts);
 void pmap__root_forsake(struct pmap__root *root, struct pmap__queue *queue); /* the root alone runs what waits here, or nobody does */
 void pmap__root_hand_round(struct pmap__root *root); /* go on sending shared data */
 
@@ -108,10 +119,11 @@ void pmap__deal_clean(struct pmap__root *root);  /* drop jobs that have nothing 
 void pmap__deal_cancel(struct pmap__root *root, const struct pmap__job *job); /* tell the ranks */
 bool pmap__deal_tell(struct pmap__root *root, const struct pmap__frame *frame); /* the same head to all other ranks */
 
-void pmap__deal_lose(struct pmap__root *root, int rank); /* take back what it holds */
+/* Take back what a rank holds that has died; alive: when it lived for certain. */
+void pmap__deal_lose(struct pmap__root *root, int rank, uint64_t alive);
 
 /* loss.c */
-
+void pmap__loss_count(struct pmap__root *root, int rank); /* one rank less; the loop, or whoever starts it */
 bool pmap__loss_handle(struct pmap__root *root); /* see to ranks that have died; true if there was one */
 
 #endif

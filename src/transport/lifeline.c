@@ -516,7 +516,7 @@ static void check_patience(struct pmap__lifeline *line)
         return;
     if (atomic_load(&line->news) == 0)
         line->since = 0;
-    else if (!atomic_load(&line->forbearing) && pmap__now() >= line->since + PATIENCE && pmap__lifeline_next(line, who) >= 0) {
+    else if (!atomic_load(&line->forbearing) && pmap__now() >= line->since + PATIENCE && pmap__lifeline_next(line, who, NULL) >= 0) {
         snprintf(text, sizeof text, "pmap: %s", who);
         line->port->ops->abort(line->port, text);
     }
@@ -828,7 +828,7 @@ bool pmap__lifeline_is_gone(const struct pmap__lifeline *line, int rank)
     return rank != line->root && atomic_load_explicit(&line->fates[rank], memory_order_acquire) != ALIVE;
 }
 
-int pmap__lifeline_next(struct pmap__lifeline *line, char text[static PMAP__OBITUARY_MAX])
+int pmap__lifeline_next(struct pmap__lifeline *line, char text[static PMAP__OBITUARY_MAX], uint64_t *alive)
 {
     for (int rank = 0; rank < line->n && pmap__lifeline_news(line); rank++) {
         unsigned char fate = atomic_load(&line->fates[rank]);
@@ -837,6 +837,8 @@ int pmap__lifeline_next(struct pmap__lifeline *line, char text[static PMAP__OBIT
         if (!atomic_compare_exchange_strong(&line->fates[rank], &fate, TOLD))
             continue; /* somebody else is telling */
         atomic_fetch_sub(&line->news, 1);
+        if (alive)
+            *alive = pmap__now() - (fate == UNREACHABLE ? line->call.heartbeat * PMAP__MS : 0);
         snprintf(text, PMAP__OBITUARY_MAX, "rank %d on %s %s", rank, line->strands[rank].hello.host,
                  fate == DIED ? "died" : fate == LEFT ? "exited" : "cannot be reached any more");
         return rank;

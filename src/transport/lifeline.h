@@ -50,9 +50,10 @@ bool pmap__lifeline_news(const struct pmap__lifeline *line);
 /* Is this rank dead, or has it said goodbye, or has it never had a lifeline? On the root; any thread. */
 bool pmap__lifeline_is_gone(const struct pmap__lifeline *line, int rank);
 
-/* Who, and what happened to it: "rank 3 on node2 died". -1: nobody. */
+/* Who, and what happened to it: "rank 3 on node2 died". -1: nobody. *alive, if it is not NULL: when it lived for certain; of a host
+ * that cannot be reached that is long ago. */
 #define PMAP__OBITUARY_MAX 160
-int pmap__lifeline_next(struct pmap__lifeline *line, char text[static PMAP__OBITUARY_MAX]);
+int pmap__lifeline_next(struct pmap__lifeline *line, char text[static PMAP__OBITUARY_MAX], uint64_t *alive);
 
 /* Is the calling thread one of a lifeline's? It may end all ranks, but has no right to call MPI. */
 bool pmap__lifeline_here(void);
