@@ -1018,5 +1018,5 @@ static const struct test tests[] = {
 int main(int argc, char *argv[])
 {
     wanted_seed = argc == 2 && argv[1][0] != '-' ? argv[1] : getenv("PMAP_TEST_SEED");
-    return test_main_with_pool(argc, argv, tests, ALL_SHAPES);
+    return test_main_with_pool(argc, argv, tests, ALL_SHAPES " t2:isolate");
 }

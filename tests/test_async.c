@@ -1655,4 +1655,4 @@ static const struct test tests[] = {
     {NULL, NULL},
 };
 
-int main(int argc, char *argv[]) { return test_main_with_pool(argc, argv, tests, ALL_SHAPES); }
+int main(int argc, char *argv[]) { return test_main_with_pool(argc, argv, tests, ALL_SHAPES " t2:isolate"); }

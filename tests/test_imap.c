@@ -1614,5 +1614,5 @@ int main(int argc, char *argv[])
 {
     for (int i = 0; i < MANY; i++)
         numbers[i] = i;
-    return test_main_with_pool(argc, argv, tests, ALL_SHAPES);
+    return test_main_with_pool(argc, argv, tests, ALL_SHAPES " t2:isolate");
 }
