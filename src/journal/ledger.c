@@ -24,6 +24,7 @@
 
 #define APPLICATION 0x706d6170 /* "pmap" */
 #define FORMAT 1               /* of the tables, and of everything that a key is made of */
+#define CHECKED ((sqlite3_int64)1 << 30) /* bytes of a file that is looked at as a whole */
 #define GRACE 1000             /* ms that somebody else may still have the file: a former run that is just dying */
 
 static const char *const tables[] = {
@@ -311,6 +312,19 @@ static enum pmap_status check_pages(struct pmap__ledger *s, struct pmap_error *e
     return status;
 }
 
+/* Looking at all pages of a file takes as long as reading all of it, a second for each gigabyte or far more: so only small files are. In a large one what
+ * is damaged is found when it is used: SQLite looks at each page that it follows, and each result has a sum. */
+static enum pmap_status check_size(struct pmap__ledger *s, bool *small, struct pmap_error *error)
+{
+    sqlite3_int64 pages = 0, size = 0;
+    enum pmap_status status = number_of(s, "PRAGMA page_count", &pages, error);
+
+    if (status == PMAP_OK)
+        status = number_of(s, "PRAGMA page_size", &size, error);
+    *small = status == PMAP_OK && pages <= CHECKED / (size > 0 ? size : 1);
+    return status;
+}
+
 /* ---- Opening ---- */
 
 static enum pmap_status connect(struct pmap__ledger *s, struct pmap_error *error)
@@ -404,10 +418,13 @@ static char *plain(const char *path)
 static enum pmap_status open_it(struct pmap__ledger *s, const struct pmap__program *program, struct pmap_error *error)
 {
     enum pmap_status status = connect(s, error);
+    bool small = false;
 
     if (status == PMAP_OK)
         status = take_over(s, program, error);
     if (status == PMAP_OK && !s->fresh)
+        status = check_size(s, &small, error);
+    if (status == PMAP_OK && small)
         status = check_pages(s, error);
     if (status == PMAP_OK)
         status = run(s, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL", error);
