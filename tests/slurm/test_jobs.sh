@@ -30,11 +30,13 @@ template() { # line template arguments…
 }
 
 pi=$("$examples/pi" 40)
+hosts="node1 node2"
+[[ $mode != plain ]] || hosts=$(hostname -s) # all on one
 check "plain.sbatch equals a run without a launcher" template "$pi" plain.sbatch "$examples/pi" 40
 check "mpirun.sbatch equals it, too" template "$pi" mpirun.sbatch "$examples/pi" 40
-check "plain.sbatch has as many ranks as tasks" template '4 ranks, 4 threads, all at work on node1 node2' plain.sbatch "$built/tests/where"
-check "mpirun.sbatch has, too" template '4 ranks, 4 threads, all at work on node1 node2' mpirun.sbatch "$built/tests/where"
-check "hybrid.sbatch has as many threads as CPUs per task" template '2 ranks, 4 threads, all at work on node1 node2' hybrid.sbatch "$built/tests/where"
+check "plain.sbatch has as many ranks as tasks" template "4 ranks, 4 threads, all at work on $hosts" plain.sbatch "$built/tests/where"
+check "mpirun.sbatch has, too" template "4 ranks, 4 threads, all at work on $hosts" mpirun.sbatch "$built/tests/where"
+check "hybrid.sbatch has as many threads as CPUs per task" template "2 ranks, 4 threads, all at work on $hosts" hybrid.sbatch "$built/tests/where"
 check "hybrid.sbatch computes the same" template "$pi" hybrid.sbatch "$examples/pi" 40
 
 array() {
