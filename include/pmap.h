@@ -278,34 +278,39 @@ struct pmap_create_options {
     pmap_create_with(&(struct pmap_create_options){ \
         .size = sizeof(struct pmap_create_options), .where = PMAP__HERE, .pool = __VA_ARGS__})
 
-/* THE JOURNAL. With .journal = "run.db" the result of every item that has succeeded is written to that file, an SQLite database on the
- * root, as it arrives; and a call takes from it what a former run of the program has computed, and runs only the other items. So
- * a program that was killed goes on where it was when it is simply started again, on any number of ranks and threads. In map, starmap,
- * apply, imap and reduce, async or not, and, as a whole, in map-reduce (pmap_mapreduce.h); not in calls inside a task. doc/journal.md tells more, and how to look into the file.
+/* THE JOURNAL. With .journal = "run.db" the result of every item that has succeeded is written to that file, an SQLite
+ * database on the root, as it arrives; and a call takes from it what a former run of the program has computed, and runs
+ * only the other items. So a program that was killed goes on where it was when it is simply started again, on any number
+ * of ranks and threads. In map, starmap, apply, imap and reduce, async or not, and, as a whole, in map-reduce
+ * (pmap_mapreduce.h); not in calls inside a task. doc/journal.md tells more, and how to look into the file.
  *
- * An item is the same as one of a former run if all of these are: the call (its .name, or the file and line of the program where it is
- * made), the task (name, types and sizes), .seed, and the item's bytes; in a reduction also the operation and n, for what is
- * kept there are the leaves of its tree. Its place does not matter: items are found again if their order has changed, and only those that are new
- * run. Equal items are told apart by counting: the k-th of a call is the k-th of former runs, and counting goes on when the same call
- * is made again in the same run of the program, from pmap_create to pmap_destroy. So a loop that makes the same call with the same items ten times has
- * ten results of each. But what an item does must depend on these bytes alone, as far as that matters to you: one that looks at its index, at
- * its random numbers (which belong to seed and index), at files, at shared data or at global variables is not recognised as another one for that. Padding in an item
- * is part of its bytes. Items that have failed run again. An action that is in the journal is not done again. Tasks with pointers in their
- * types are refused (PMAP_EINVAL): an address means nothing in the next run.
+ * An item is the same as one of a former run if all of these are: the call (its .name, or the file and line of the
+ * program where it is made), the task (name, types and sizes), .seed, and the item's bytes; in a reduction also the
+ * operation and n, for what is kept there are the leaves of its tree. Its place does not matter: items are found again
+ * if their order has changed, and only those that are new run. Equal items are told apart by counting: the k-th of a
+ * call is the k-th of former runs, and counting goes on when the same call is made again in the same run of the program,
+ * from pmap_create to pmap_destroy. So a loop that makes the same call with the same items ten times has ten results of
+ * each. But what an item does must depend on these bytes alone, as far as that matters to you: one that looks at its
+ * index, at its random numbers (which belong to seed and index), at files, at shared data or at global variables is not
+ * recognised as another one for that. Padding in an item is part of its bytes. Items that have failed run again. An
+ * action that is in the journal is not done again. Tasks with pointers in their types are refused (PMAP_EINVAL): an
+ * address means nothing in the next run.
  *
- * At risk, if the whole job is killed, is what arrived in the last second, mostly in the last tenth of one; of a chunk of another rank
- * items arrive when all of it is done. A call that took longer than 20 ms returns when its results are in the file. The file is never damaged by that. (If
- * the machine itself loses power, what was written in the last moments may be missing, too.) Results of a call that were found there
- * do not make it wait: an async call looks its items up before it returns.
+ * At risk, if the whole job is killed, is what arrived in the last second, mostly in the last tenth of one; of a chunk
+ * of another rank items arrive when all of it is done. A call that took longer than 20 ms returns when its results are
+ * in the file. The file is never damaged by that. (If the machine itself loses power, what was written in the last
+ * moments may be missing, too.) An async call looks its items up before it returns.
  *
- * PMAP_EJOURNAL: the file is used by another process or pool, cannot be read or written, is damaged, is no journal, or one of another
- * format or version of the program: with other tasks or operations, or another .journal_version. The text says which. It is left as it is: remove it to begin anew.
- * Give another .journal_version when a task computes something else than before. If the disk becomes full later on, nothing more is begun of what would have to be
- * written down, calls return PMAP_EJOURNAL, streams yield it for each item that was not run, or once before PMAP_END, and what was
+ * PMAP_EJOURNAL: the file is used by another process or pool, cannot be read or written, is damaged, is no journal, or
+ * one of another format or version of the program: with other tasks or operations, or another .journal_version. The text
+ * says which. It is left as it is: remove it to begin anew. Give another .journal_version when a task computes something
+ * else than before. If the disk becomes full later on, nothing more is begun of what would have to be written down,
+ * calls return PMAP_EJOURNAL, streams yield it for each item that was not run, or once before PMAP_END, and what was
  * written before stays good.
  *
- * Costs: about a microsecond of CPU, and on the disk 60 bytes and the result, for each item; 16 to 43 bytes of the root's memory for each different item, and for
- * each that is in the file. Results above 1 GB are not kept. Each of several pools side by side has a journal of its own, or none. */
+ * Costs: about a microsecond of CPU, and on the disk 60 bytes and the result, for each item; 16 to 43 bytes of the
+ * root's memory for each different item, and for each that is in the file. Results above 1 GB are not kept. Each of
+ * several pools side by side has a journal of its own, or none. */
 
 /* No new work: every further call on the pool says PMAP_ECLOSED. What was submitted runs; a stream ends with what it has
  * taken from its source. Closing twice does nothing. PMAP_OK, or PMAP_EINVAL: pool is NULL. */
