@@ -609,7 +609,8 @@ enum pmap_status pmap_wait(struct pmap_result *const results[], size_t n, enum p
  *               holds exactly: the producer is asked so often and no further until a result is taken.
  * error         filled by pmap_imap if it fails, and then by each pmap_iter_next that does; it must stay valid as long
  *               as the stream.
- * retries, retry_delay, priority, seed, name, timeout, max_rss      as for pmap_map; item i of the stream has the random numbers of item i. */
+ * name          as for pmap_map; it must stay valid as long as the stream.
+ * retries, retry_delay, priority, seed, timeout, max_rss      as for pmap_map; item i of the stream has the random numbers of item i. */
 typedef bool pmap_source_fn(void *state, void *item);
 
 struct pmap_source {

@@ -315,9 +315,10 @@ struct pmap_mapreduce_options {
 /* Run a map-reduce. If it fails, files of a former output are as they were (but for a directory in which some file cannot get its name
  * after others did: the text says which).
  *
- * In a pool with a journal (pmap.h) a call with .output, from files or an array, is not run again by the next run of the program if it has succeeded, its
- * input is as it was (paths, sizes and times of files; the bytes of an array), what it says about the output is the same, and the output files are
- * as it left them. stats are then those of that time. The journal keeps whole calls: one that was cut short begins anew.
+ * In a pool with a journal (pmap.h) a call with .output, from files or an array, is not run again by the next run of the program if it
+ * has succeeded, its input is as it was (paths, sizes and times of files; the bytes of an array), what it says about the output is the
+ * same, and the output files are as it left them. stats are then those of that time. The journal keeps whole calls: one that was cut
+ * short begins anew.
  *
  * PMAP_OK; PMAP_EJOURNAL; PMAP_EFAILED: a function called pmap_fail, or what it emitted could not be taken: the text names the split, its file and
  * offset; PMAP_EINVAL: an argument makes no sense, a file cannot be read or is no whole .gz, a record is too long, a directory cannot

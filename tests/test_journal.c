@@ -698,6 +698,22 @@ static void equal_items_have_results_of_their_own(void)
         CHECK(drawn.out[i] != drawn.out[i - 1]);
 }
 
+static void isolated_items_are_written_down(void)
+{
+    reset_input();
+    for (int run_of_two = 0; run_of_two < 2; run_of_two++) {
+        struct pmap_pool *pool = NULL;
+        if (is_root())
+            atomic_store(&board()[RUNS], 0);
+        CHECK_STATUS(pmap_create(&pool, .threads = test_threads(), .isolate = true, .journal = journal()), PMAP_OK);
+        if (pool)
+            map_squares(pool);
+        pmap_destroy(pool);
+        if (is_root())
+            CHECK_INT(atomic_load(&board()[RUNS]), run_of_two ? 0 : N);
+    }
+}
+
 static void same_line_again_and_again(struct pmap_pool *pool)
 {
     int in[] = {5, 5, 6}, out[3];
@@ -1436,6 +1452,7 @@ static const struct test tests[] = {
     TEST(streams_go_on_where_they_were),
     TEST(stream_whose_chunk_fails_again_names_the_item),
     TEST(equal_items_have_results_of_their_own),
+    TEST(isolated_items_are_written_down),
     TEST(calls_of_one_line_count_on),
     TEST(calls_are_known_by_line_or_name),
     TEST(calls_inside_tasks_are_part_of_their_item),
