@@ -243,6 +243,7 @@ struct pmap_create_options {
  *   - Arguments and results are copied once more, through memory that both processes see, and cost a few microseconds per hand-over
  *     (for how many see README.md). pmap_share keeps a copy on each rank besides that of the node.
  *   - pmap_mapreduce refuses such a pool.
+ *   - What is shared lies in a file without a name, so a limit on the size of files (ulimit -f) makes pmap_create fail, as PMAP_ENOMEM.
  *   - If the rank dies, however, so do its workers. They are not its children: wait() does not see them, though a handler
  *     of SIGCHLD may be called once during pmap_create.
  *

@@ -15,6 +15,7 @@
 
 #include <errno.h>
 #include <math.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -30,7 +31,7 @@
 enum { N = 500 };
 
 /* Cells of the board. */
-enum { RUNS, BEGUN, OPEN, PID };
+enum { RUNS, BEGUN, OPEN, PID, WORKERS = 100 };
 
 /* What ends by itself because of a limit or because it is cancelled has so many seconds. */
 #define PROMPTLY 20.0
@@ -625,6 +626,84 @@ static void zygote_is_replaced(void)
     CHECK_STATUS(pmap_map(the_pool, zygote, in, pids, 64, .retries = 2), PMAP_OK);
 }
 
+/* ---- Killed at random -------------------------------------------------------------------------------- */
+
+/* Leaves its process on the board, and what that comes from. */
+static int note_and_square(int x)
+{
+    int cell = WORKERS + 2 * (pmap_rank() * 16 + pmap_thread());
+
+    atomic_store(&board()[cell], (int)getpid());
+    atomic_store(&board()[cell + 1], (int)getppid());
+    return x * x;
+}
+PMAP_TASK(note_and_square, int, int);
+
+struct killer {
+    unsigned seed;
+    atomic_int kills;
+    atomic_bool stop;
+};
+
+/* The process may be gone, and its number another's by now: so look at its name. */
+static bool is_ours(int pid)
+{
+    char path[64], name[32] = "";
+
+    snprintf(path, sizeof path, "/proc/%d/comm", pid);
+    FILE *file = fopen(path, "r");
+    bool read = file && fgets(name, sizeof name, file);
+    if (file)
+        fclose(file);
+    return read && (strcmp(name, "pmap-cell\n") == 0 || strcmp(name, "pmap-zygote\n") == 0);
+}
+
+/* One of the processes on the board; one in eight is a zygote. */
+static void *kill_at_random(void *argument)
+{
+    struct killer *k = argument;
+
+    while (!atomic_load(&k->stop)) {
+        int rank = rand_r(&k->seed) % test_ranks(), thread = rand_r(&k->seed) % test_threads();
+        int pid = board()[WORKERS + 2 * (rank * 16 + thread) + (rand_r(&k->seed) % 8 == 0)];
+        if (pid && is_ours(pid) && kill(pid, SIGKILL) == 0)
+            atomic_fetch_add(&k->kills, 1);
+        for (int pause = rand_r(&k->seed) % 2000; pause > 0; pause--)
+            sched_yield();
+    }
+    return NULL;
+}
+
+/* Only what was hit three times may be without a result. */
+static void workers_killed_at_random_lose_nothing(void)
+{
+    enum { MANY = 5000 };
+    int *in = test_array(MANY, sizeof *in), *out = test_array(MANY, sizeof *out), wanted = (int)test_size(100, 10);
+    enum pmap_status *statuses = test_array(MANY, sizeof *statuses);
+    struct killer killer = {.seed = (unsigned)time(NULL)};
+    unsigned seed = killer.seed;
+    pthread_t thread;
+
+    board_clear();
+    for (int i = 0; i < MANY; i++)
+        in[i] = i;
+    if (!CHECK(pthread_create(&thread, NULL, kill_at_random, &killer) == 0))
+        return;
+    for (int round = 0; atomic_load(&killer.kills) < wanted; round++) {
+        memset(out, 0, MANY * sizeof *out);
+        CHECK_STATUS(pmap_map(the_pool, note_and_square, in, out, MANY, .chunksize = round % 3 * 40, .retries = 10, .on_error = PMAP_COLLECT,
+                              .statuses = statuses), PMAP_OK);
+        for (int i = 0; i < MANY; i++)
+            CHECK_SAYING(statuses[i] == PMAP_OK ? out[i] == i * i : statuses[i] == PMAP_ECRASHED && out[i] == 0,
+                         "seed %u: item %d is %d: %s", seed, i, out[i], pmap_status_name(statuses[i]));
+    }
+    atomic_store(&killer.stop, true);
+    pthread_join(thread, NULL);
+    free(in);
+    free(out);
+    free(statuses);
+}
+
 /* Start one item, have it do this, and see what comes of it. */
 static enum pmap_status disturb(int sig, int *y, struct pmap_error *error)
 {
@@ -777,6 +856,7 @@ static const struct test tests[] = {
     TEST(running_out_of_memory_costs_the_item),
     TEST(killed_between_items_costs_nothing),
     TEST(zygote_is_replaced),
+    TEST(workers_killed_at_random_lose_nothing),
     TEST(killed_in_the_middle_costs_the_item),
     TEST(signals_for_everybody_end_nothing),
     TEST(timeout_ends_the_item),
