@@ -23,6 +23,7 @@
 #include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -267,6 +268,21 @@ static int stops(int x)
 }
 PMAP_TASK(stops, int, int);
 
+/* On the host node3 an item waits until it may go on, or for ever. */
+static int waits(int x)
+{
+    char host[64] = "";
+
+    gethostname(host, sizeof host - 1);
+    if (strcmp(host, "node3") != 0)
+        return x * x;
+    leave_file("waits", 0);
+    while (!is_file("go", 0))
+        poll(NULL, 0, 1);
+    return x * x;
+}
+PMAP_TASK(waits, int, int);
+
 /* Say on which process it runs, and stay until it is killed. */
 static int stays(int x)
 {
@@ -500,6 +516,7 @@ static int exits(struct pmap_pool *pool) { return check(pmap_map(pool, leaves, i
 static int cut(struct pmap_pool *pool) { return check(pmap_map(pool, cuts, in, out, N, .chunksize = 8), "cut"); }
 static int stop(struct pmap_pool *pool) { return pmap_map(pool, stops, in, out, N, .chunksize = 8) != PMAP_OK; }
 static int stay(struct pmap_pool *pool) { return pmap_map(pool, stays, in, out, N, .chunksize = 8) != PMAP_OK; }
+static int node3(struct pmap_pool *pool) { return check(pmap_map(pool, waits, in, out, N, .chunksize = 8), "node3"); }
 static int nothing(struct pmap_pool *pool) { return pool == NULL; }
 static int fail(struct pmap_pool *pool) { return pool != NULL; }
 
@@ -508,7 +525,8 @@ static const struct {
     int (*run)(struct pmap_pool *pool); /* the program's exit status: 0 if all is well */
 } calls[] = {{"map", map}, {"cost", costs}, {"retry", retries}, {"collect", collect}, {"journal", recorded}, {"imap", imap}, {"reduce", reduce},
              {"apply", apply}, {"share", share}, {"bytes", bytes}, {"mapreduce", mapreduce}, {"poison", poison}, {"nobody", nobody},
-             {"compute", compute}, {"burst", burst}, {"exit", exits}, {"cut", cut}, {"stop", stop}, {"stay", stay}, {"nothing", nothing}, {"fail", fail}};
+             {"compute", compute}, {"burst", burst}, {"exit", exits}, {"cut", cut}, {"stop", stop}, {"stay", stay}, {"node3", node3},
+             {"nothing", nothing}, {"fail", fail}};
 
 /* ---- The program ---- */
 
