@@ -320,7 +320,8 @@ enum pmap_status pmap_close(struct pmap_pool *pool);
 /* Like pmap_close, but what has not begun never will, and what runs is asked to stop: pmap_cancelled() says true in it.
  * Returns at once. Each pending result becomes ready, as PMAP_ECANCELLED, when the last of its items that runs has
  * returned. (Python's Pool leaves them pending for ever.) An item that never asks pmap_cancelled() runs to its end, and a
- * rank of one thread that is in it hears nothing until then: a thread cannot be stopped from outside. A call inside a task
+ * rank of one thread that is in it hears nothing until then: a thread cannot be stopped from outside. (A worker process of an isolated pool
+ * can: see Isolation.) A call inside a task
  * asks between its items; it ends as PMAP_ECANCELLED, or PMAP_EFAILED, and the item around it as if it had asked. PMAP_OK, or PMAP_EINVAL: pool is NULL. */
 enum pmap_status pmap_terminate(struct pmap_pool *pool);
 
@@ -336,7 +337,7 @@ enum pmap_status pmap_join(struct pmap_pool *pool);
  * A program that leaves its pool without it, by exit(), by returning from main, or by MPI_Finalize if it owns MPI, is warned, and
  * the pool is terminated on all ranks. An item that never asks pmap_cancelled() delays that by 3 s at most: then the MPI job
  * is ended, with a text and a status that is not 0. exit() inside a task, an operation, an initializer or a callback ends the
- * MPI job at once. */
+ * MPI job at once; in an isolated pool only inside a callback, elsewhere it is a crash. */
 void pmap_destroy(struct pmap_pool *pool);
 
 /* Interruptions
@@ -656,7 +657,7 @@ struct pmap_iter;
 
 /* The next result into *out (NULL for an action), waiting for it timeout seconds at most. One thread at a time.
  *
- * PMAP_OK; PMAP_END: there are no more, and will be none, or iter is NULL; PMAP_ETIMEOUT; PMAP_EFAILED: an item failed, or the generator did,
+ * PMAP_OK; PMAP_END: there are no more, and will be none, or iter is NULL; PMAP_ETIMEOUT; PMAP_EFAILED, PMAP_ECRASHED: an item failed, or the generator did,
  * and the stream goes on with the next (Python's gives up the rest of the chunk); PMAP_ECANCELLED: the item was given up
  * when the pool was terminated; PMAP_EINTERRUPTED: likewise, or items that would have followed were; PMAP_ENOMEM for an item likewise; PMAP_EDEADLOCK: nothing is ready, and this is a callback,
  * a task or the like, or the stream's own generator; PMAP_EINVAL: out is NULL or points to something of another size than a
