@@ -6,7 +6,8 @@
  * Mpirun bears no process that dies by a signal, whatever it is told. So the rank is a child of the process that mpirun starts,
  * and its death by a signal becomes an exit status, which mpirun can be told to bear. But then mpirun also bears, and hides, a
  * program that fails: for that, which is a rank that exits with another status than 0, or a root that dies in any way, this process
- * has mpirun end the job. The root makes itself known by a signal, IS_ROOT.
+ * has mpirun end the job. And a rank that dies before there is a pool that could survive it, in MPI_Init for one, is waited for by all
+ * others: then, too. So the rank says by a signal what it is from now on: IS_ROOT, or MAY_DIE.
  *
  * A rank that has left PMIx does not see mpirun die. This process does, by a signal that the kernel sends, ORPHANED, and kills the rank.
  */
@@ -21,8 +22,9 @@
 
 #define IS_ROOT (SIGRTMIN) /* src/transport/mpi_leave.c sends it */
 #define ORPHANED (SIGRTMIN + 1)
+#define MAY_DIE (SIGRTMIN + 2) /* likewise */
 
-static volatile sig_atomic_t child, is_root, launcher; /* pids, and a flag */
+static volatile sig_atomic_t child, may_die, launcher; /* pids, and a flag */
 
 /* What launchers and users send to a rank. */
 static const int passed_on[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGCONT, SIGALRM};
@@ -33,10 +35,9 @@ static void pass_on(int signal)
         kill((pid_t)child, signal);
 }
 
-static void note_root(int signal)
+static void note_part(int signal)
 {
-    (void)signal;
-    is_root = 1;
+    may_die = signal == MAY_DIE;
 }
 
 /* Is the launcher dead? The signal alone does not say so: it also comes when only the thread ends that started this process. */
@@ -58,8 +59,9 @@ static void watch_signals(void)
 
     for (size_t i = 0; i < sizeof passed_on / sizeof *passed_on; i++)
         sigaction(passed_on[i], &action, NULL);
-    action.sa_handler = note_root;
+    action.sa_handler = note_part;
     sigaction(IS_ROOT, &action, NULL);
+    sigaction(MAY_DIE, &action, NULL);
     action.sa_handler = end_orphan;
     sigaction(ORPHANED, &action, NULL);
 }
@@ -122,7 +124,7 @@ int main(int argc, char *argv[])
     sigprocmask(SIG_SETMASK, &before, NULL);
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
-    if (is_root ? status != 0 : WIFEXITED(status) && WEXITSTATUS(status) != 0)
+    if (may_die ? WIFEXITED(status) && WEXITSTATUS(status) != 0 : status != 0)
         end_job();
     return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }

@@ -92,9 +92,8 @@ void pmap__mpi_leave(bool root)
 {
     struct pmix pmix;
 
-    if (root && is_wrapped())
-        kill(getppid(), SIGRTMIN); /* to pmap-rank: this one must not die */
-
+    if (is_wrapped())
+        kill(getppid(), root ? SIGRTMIN : SIGRTMIN + 2); /* to pmap-rank: what becomes of the others if this one dies */
     for (int i = 0; find_pmix(&pmix) && i < LEAVES_MAX && pmix.initialized(); i++)
         pmix.finalize(NULL, 0);
 }
