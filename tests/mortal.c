@@ -8,6 +8,7 @@
  * CALL is what the root does. A rank dies by SIGKILL inside an item; DIRECTORY is where it leaves a file first, so that so many
  * die and no more, and everybody who waits for a death can see it.
  *
+ *     root=R      is the root of all pools (0)
  *     kills=K     K ranks other than the root die, one after the other, when they come to an item that is fatal (1)
  *     threads=T   of each rank (1)
  *     dedicated=1 the root runs no items
@@ -33,7 +34,7 @@
 #include <time.h>
 #include <unistd.h>
 #ifdef HAVE_MPI
-#include <mpi.h>
+#include <pmap_mpi.h>
 #endif
 
 #define N 2000
@@ -41,7 +42,7 @@
 #define WASTED 100 /* us that an item takes, so that all ranks get some */
 
 static const char *directory;
-static int kills = 1, threads = 1;
+static int kills = 1, threads = 1, root = 0;
 static bool own, forks, survive, late, dedicated, journal;
 
 /* ---- Dying ---- */
@@ -89,7 +90,7 @@ static void die(void)
 /* Is it this rank's turn to die? */
 static void die_perhaps(void)
 {
-    for (int k = 0; k < kills && my_rank() != 0; k++)
+    for (int k = 0; k < kills && my_rank() != root; k++)
         if (leave_file("death", k))
             die();
 }
@@ -130,7 +131,7 @@ PMAP_TASK(moody, int, int);
 static int poisonous(int x)
 {
     waste_time();
-    if (x == POISON && my_rank() != 0)
+    if (x == POISON && my_rank() != root)
         die();
     return x * x;
 }
@@ -141,7 +142,7 @@ static void join_burst(void)
 {
     const char *size = getenv("OMPI_COMM_WORLD_SIZE");
 
-    if (my_rank() != 0 && size && my_rank() < atoi(size) - 1)
+    if (my_rank() != root && size && my_rank() < atoi(size) - 1)
         leave_file("member", (int)getpid());
 }
 
@@ -159,7 +160,7 @@ static void die_in_burst(void)
 
 static int bursts(int x)
 {
-    if (my_rank() != 0 && leave_file("death", 0))
+    if (my_rank() != root && leave_file("death", 0))
         die_in_burst();
     return x * x;
 }
@@ -168,7 +169,7 @@ PMAP_TASK(bursts, int, int);
 static int leaves(int x)
 {
     waste_time();
-    if (x % 10 == 7 && my_rank() != 0 && leave_file("death", 0))
+    if (x % 10 == 7 && my_rank() != root && leave_file("death", 0))
         exit(3);
     return x * x;
 }
@@ -197,7 +198,7 @@ static void cut_lifeline(void)
 static int cuts(int x)
 {
     waste_time();
-    if (x % 10 == 7 && my_rank() != 0 && leave_file("death", 0))
+    if (x % 10 == 7 && my_rank() != root && leave_file("death", 0))
         cut_lifeline();
     return x * x;
 }
@@ -259,7 +260,7 @@ static int stops(int x)
 {
     char command[100];
 
-    if (my_rank() == 0 || !leave_file("stop", 0))
+    if (my_rank() == root || !leave_file("stop", 0))
         return x;
     snprintf(command, sizeof command, "(sleep 1; kill -CONT %d) &", (int)getpid());
     if (system(command) == 0)
@@ -526,7 +527,7 @@ static const struct {
 } calls[] = {{"map", map}, {"cost", costs}, {"retry", retries}, {"collect", collect}, {"journal", recorded}, {"imap", imap}, {"reduce", reduce},
              {"apply", apply}, {"share", share}, {"bytes", bytes}, {"mapreduce", mapreduce}, {"poison", poison}, {"nobody", nobody},
              {"compute", compute}, {"burst", burst}, {"exit", exits}, {"cut", cut}, {"stop", stop}, {"stay", stay}, {"node3", node3},
-             {"nothing", nothing}, {"fail", fail}};
+             {"nothing", nothing}, {"half", nothing}, {"fail", fail}};
 
 /* ---- The program ---- */
 
@@ -544,6 +545,8 @@ static void read_word(const char *word)
             *flags[i].flag = value;
     if (strncmp(word, "kills", length) == 0)
         kills = value;
+    if (strncmp(word, "root", length) == 0)
+        root = value;
     if (strncmp(word, "threads", length) == 0)
         threads = value;
 }
@@ -573,7 +576,7 @@ static int use_pool(int (*run)(struct pmap_pool *pool), bool survives)
     int status = 0;
 
     snprintf(path, sizeof path, "%s/journal.db", directory);
-    if (pmap_create(&pool, .threads = threads, .dedicated_root = dedicated, .survive = survives, .journal = journal ? path : NULL) !=
+    if (pmap_create(&pool, .root = root, .threads = threads, .dedicated_root = dedicated, .survive = survives, .journal = journal ? path : NULL) !=
         PMAP_OK)
         return 3;
     if (pool && pmap_ranks(pool) > living)
@@ -584,6 +587,21 @@ static int use_pool(int (*run)(struct pmap_pool *pool), bool survives)
     }
     pmap_destroy(pool);
     return status;
+}
+
+/* All ranks: no pool can be over half of them. */
+static int use_half(void)
+{
+    enum pmap_status status = PMAP_EINVAL;
+#ifdef HAVE_MPI
+    MPI_Comm half;
+    struct pmap_pool *pool;
+
+    MPI_Comm_split(MPI_COMM_WORLD, my_rank() / 2, my_rank(), &half);
+    status = pmap_create_on(half, 0, &pool, .threads = threads);
+    MPI_Comm_free(&half);
+#endif
+    return status != PMAP_EINVAL;
 }
 
 int main(int argc, char *argv[])
@@ -606,6 +624,8 @@ int main(int argc, char *argv[])
     for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
         if (strcmp(argv[1], calls[i].name) == 0)
             status = use_pool(calls[i].run, survive);
+    if (status == 0 && strcmp(argv[1], "half") == 0)
+        status = use_half();
     if (status == 0 && survive && strcmp(argv[1], "nobody") != 0) { /* and once more, among those who are left */
         kills = 0;
         status = use_pool(journal ? recorded : map, true);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026 the pmap authors
  *
- * Rank 0 shows what it is (not the root: which rank that is may be what they differ on); each rank compares. The table
+ * Rank 0 shows what it is (not the root: which rank that is may be what they differ on); each rank compares. Among survivors rank 0 may
+ * be dead: there it is their root, which was agreed on when they became survivors. The table
  * of tasks travels only if some fingerprint differs, so that the usual case costs a few small collective calls
  * however many tasks and ranks there are.
  */
@@ -13,6 +14,12 @@
 
 #include <stdlib.h>
 #include <string.h>
+
+/* Who shows what it is. */
+static int reference(const struct pmap__port *port)
+{
+    return port->survives ? port->survivors_root : 0;
+}
 
 enum pmap_status pmap__agree(struct pmap__port *port, enum pmap_status status, struct pmap_error *error)
 {
@@ -42,27 +49,27 @@ broken:
     return pmap__error_set(error, PMAP_EMPI, "pmap_create: the ranks could not reach each other");
 }
 
-/* What rank 0 shows first. The layout must never change, so that any two versions of pmap understand it. */
+/* What the reference shows first. The layout must never change, so that any two versions of pmap understand it. */
 struct hello {
     uint64_t wire_version;
     uint64_t tasks;
     int64_t root;
 };
 
-/* The table of rank 0 reaches every rank; malloc'ed. */
+/* The table of the reference reaches every rank; malloc'ed. */
 static enum pmap_status broadcast_table(struct pmap__port *port, unsigned char **table, size_t *size)
 {
     uint64_t length = 0;
-    int everybody = 1;
+    int everybody = 1, from = reference(port);
 
     *table = NULL;
-    if (port->rank == 0) {
+    if (port->rank == from) {
         everybody = pmap__tasks_export(table, size) == PMAP_OK;
         length = everybody ? *size : 0;
     }
-    if (port->ops->broadcast(port, 0, &length, sizeof length) != PMAP_OK)
+    if (port->ops->broadcast(port, from, &length, sizeof length) != PMAP_OK)
         return PMAP_EMPI;
-    if (port->rank != 0) {
+    if (port->rank != from) {
         *size = (size_t)length;
         *table = malloc((size_t)length + 1);
         everybody = *table != NULL;
@@ -71,7 +78,7 @@ static enum pmap_status broadcast_table(struct pmap__port *port, unsigned char *
         return PMAP_EMPI;
     if (!everybody)
         return PMAP_ENOMEM;
-    return port->ops->broadcast(port, 0, *table, (size_t)length);
+    return port->ops->broadcast(port, from, *table, (size_t)length);
 }
 
 static enum pmap_status compare_tasks(struct pmap__port *port, bool differ, struct pmap_error *error)
@@ -89,7 +96,7 @@ static enum pmap_status compare_tasks(struct pmap__port *port, bool differ, stru
         pmap__error_set(error, status, "pmap_create: the ranks run different programs, and their tasks could not be "
                         "compared");
     else if (differ)
-        status = pmap__tasks_compare(table, size, 0, port->rank, error);
+        status = pmap__tasks_compare(table, size, reference(port), port->rank, error);
     free(table);
     return status;
 }
@@ -99,16 +106,17 @@ enum pmap_status pmap__agree_on_program(struct pmap__port *port, int root, bool 
 {
     struct hello mine = {.wire_version = PMAP__WIRE_VERSION, .tasks = pmap__tasks_fingerprint(), .root = root};
     struct hello first = mine;
+    int from = reference(port);
 
-    if (port->ops->broadcast(port, 0, &first, sizeof first) != PMAP_OK)
+    if (port->ops->broadcast(port, from, &first, sizeof first) != PMAP_OK)
         return pmap__error_set(error, PMAP_EMPI, "pmap_create: the ranks could not reach each other");
     if (status == PMAP_OK && first.wire_version != mine.wire_version)
         status = pmap__error_set(error, PMAP_EMISMATCH,
-                                 "pmap_create: rank %d runs pmap %s, whose messages rank 0 does not understand", port->rank,
-                                 pmap_version());
+                                 "pmap_create: rank %d runs pmap %s, whose messages rank %d does not understand", port->rank,
+                                 pmap_version(), from);
     if (status == PMAP_OK && first.root != mine.root)
-        status = pmap__error_set(error, PMAP_EINVAL, "pmap_create: root is %d on rank %d but %d on rank 0", root,
-                                 port->rank, (int)first.root);
+        status = pmap__error_set(error, PMAP_EINVAL, "pmap_create: root is %d on rank %d but %d on rank %d", root,
+                                 port->rank, (int)first.root, from);
     if (status == PMAP_OK)
         status = pmap__tasks_unique(error);
     status = pmap__agree(port, status, error);
