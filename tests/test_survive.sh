@@ -128,7 +128,7 @@ if ((${#launch[@]} == 0)); then
 fi
 program=$(realpath "$program")
 
-tests=41
+tests=42
 echo "1..$tests"
 named='pmap: rank [1-3] on .* died while running items? [0-9]+(-[0-9]+)?(, items? [0-9]+(-[0-9]+)?)* of square'
 ends "a rank that dies is named with its items, and all end" "$named; ending all ranks" 4 map dedicated=1
@@ -177,6 +177,7 @@ survives "a task that calls exit()" 3 exit
 survives "a map-reduce whose rank dies fails, and the next does not" 4 mapreduce dedicated=1
 survives "rank 0 dies, and is not the root" 3 map kills=2 root=1
 survives "nobody dies" 3 map kills=0
+survives "no later pool is over other ranks" 4 half kills=0
 survives "a rank is alone" 1 map kills=0
 words='pmap: rank [1-3] lost the connection to the root, rank 0 on .*; ending this rank'
 ends_if_killed "if the root of survivors is killed all others end" 0 "$words" survive=1

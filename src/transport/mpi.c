@@ -632,13 +632,18 @@ static enum pmap_status survive(struct pmap__port *port, int root, struct pmap_e
 
 static const struct pmap__transport transport_mpi;
 
-static struct pmap__port *open_again(void)
+/* Survivors cannot make another communicator, for some of them may be dead. */
+static enum pmap_status open_again(struct pmap__port *again, MPI_Comm comm, struct pmap__port **port, struct pmap_error *error)
 {
-    struct pmap__port *port = pmap__mpi_survivors();
+    int result;
 
-    if (port)
-        pmap__mpi_enlist(&mine(port)->member);
-    return port;
+    MPI_Comm_compare(comm, mine(again)->comm, &result);
+    if (result != MPI_IDENT && result != MPI_CONGRUENT)
+        return pmap__error_set(error, PMAP_EINVAL, "pmap_create_on: the first pool of this program had survive, and %d ranks: all others "
+                               "have the same, in the same order, and comm has not", again->size);
+    pmap__mpi_enlist(&mine(again)->member);
+    *port = again;
+    return PMAP_OK;
 }
 
 enum pmap_status pmap__mpi_open(const void *comm, uint64_t where, struct pmap__port **port, struct pmap_error *error)
@@ -646,8 +651,8 @@ enum pmap_status pmap__mpi_open(const void *comm, uint64_t where, struct pmap__p
     MPI_Comm c = comm ? *(const MPI_Comm *)comm : MPI_COMM_WORLD;
     MPI_Request request;
 
-    if ((*port = open_again()) != NULL)
-        return PMAP_OK;
+    if (pmap__mpi_survivors())
+        return open_again(pmap__mpi_survivors(), c, port, error);
     struct mpi_port *p = calloc(1, sizeof *p);
     if (p == NULL)
         return pmap__error_set(error, PMAP_ENOMEM, "pmap_create: no memory for a port of %zu bytes", sizeof *p);
