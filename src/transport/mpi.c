@@ -546,6 +546,20 @@ static enum pmap_status star_node_gather(struct pmap__port *port, const void *my
     return pmap__mpi_star_node_gather(&mine(port)->star, my, size, all, n, me);
 }
 
+/* A rank waits for the root alone. What is under way between others when the pool ends nobody wants any more; and of those that
+ * die then it would not hear. */
+static bool star_active(const struct pmap__port *port)
+{
+    const struct mpi_port *p = (const struct mpi_port *)port;
+    const struct letter *lists[] = {p->out, p->in};
+
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+        for (const struct letter *letter = lists[i]; letter; letter = letter->next)
+            if (port->rank == port->survivors_root || letter->peer == port->survivors_root)
+                return true;
+    return false;
+}
+
 static void lost(struct pmap__port *port, int rank)
 {
     mine(port)->dead[rank] = true;
@@ -568,7 +582,7 @@ static const struct pmap__transport transport_survivors = {
     .name = "mpi, surviving",
     .send = mpi_send,
     .poll = mpi_poll,
-    .active = active,
+    .active = star_active,
     .abort = abort_ranks,
     .broadcast = star_broadcast,
     .least = star_least,

@@ -65,7 +65,7 @@ struct pmap__transport {
      * rank has printed one. Any thread. Does not return. */
     void (*abort)(struct pmap__port *port, const char *text);
 
-    /* True while a body, given or awaited, is on its way. */
+    /* True while a body, given or awaited, is on its way; on a port that survives, but for its root: to or from the root. */
     bool (*active)(const struct pmap__port *port);
 
     /* Collective: size bytes of the root go to all. */
