@@ -128,7 +128,7 @@ if ((${#launch[@]} == 0)); then
 fi
 program=$(realpath "$program")
 
-tests=42
+tests=45
 echo "1..$tests"
 named='pmap: rank [1-3] on .* died while running items? [0-9]+(-[0-9]+)?(, items? [0-9]+(-[0-9]+)?)* of square'
 ends "a rank that dies is named with its items, and all end" "$named; ending all ranks" 4 map dedicated=1
@@ -160,6 +160,9 @@ verdict "$how" "mpirun that was told so, but without pmap-rank"
 wrapper=("$(realpath "${top_builddir:-$(dirname "$0")/..}")/src/tools/pmap-rank")
 refuses "a program that owns MPI" 'the program initialised MPI itself' own=1
 refuses "a program whose first pool was another" 'was not in the first pool' late=1
+OMPI_MCA_btl=self,vader,ofi refuses "a network that is not known to bear deaths" 'OMPI_MCA_btl is "self,vader,ofi"'
+OMPI_MCA_btl='^openib' refuses "whatever network there is" 'OMPI_MCA_btl is "\^openib"'
+OMPI_MCA_pml='^cm' refuses "another way to move messages" 'OMPI_MCA_pml is "\^cm"'
 PMAP_HEARTBEAT=0 refuses "a program without lifelines" 'PMAP_HEARTBEAT is 0'
 
 for call in map cost retry collect imap reduce apply share bytes; do

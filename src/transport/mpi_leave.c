@@ -16,8 +16,8 @@
 /* MPI may have joined PMIx several times, and must leave it as often. */
 #define LEAVES_MAX 16
 
-/* What the ranks need of Open MPI; the user's own words count. All addresses must be known before PMIx is left; and of the ways
- * to move messages only these are known to bear it when a peer vanishes. A copy out of the memory of a process that died
+/* What the ranks need of Open MPI; the user's own words count, if they are among those that are known to do. All addresses must be
+ * known before PMIx is left; and of the ways to move messages only these are known to bear it when a peer vanishes. A copy out of the memory of a process that died
  * would fail with a message. */
 static const struct {
     const char *name, *value;
@@ -25,6 +25,41 @@ static const struct {
                 {"OMPI_MCA_pml", "ob1"},
                 {"OMPI_MCA_btl", "self,vader,tcp"},
                 {"OMPI_MCA_btl_vader_single_copy_mechanism", "none"}};
+
+/* Is each word of a list of Open MPI's one of these, which end with NULL? */
+static bool is_made_of(const char *list, const char *const words[])
+{
+    for (size_t length; *list; list += length + (list[length] == ',')) {
+        const char *const *word = words;
+        length = strcspn(list, ",");
+        while (*word && (strlen(*word) != length || strncmp(*word, list, length) != 0))
+            word++;
+        if (*word == NULL)
+            return false;
+    }
+    return true;
+}
+
+/* What the user, or the site, has set: is it known to bear deaths? */
+static enum pmap_status check_setting(const char *name, const char *const words[], struct pmap_error *error)
+{
+    const char *value = getenv(name);
+
+    if (value == NULL || is_made_of(value, words))
+        return PMAP_OK;
+    return pmap__error_set(error, PMAP_EINVAL, "pmap_create: survive is true, but %s is \"%s\", with which it is not known to work: "
+                           "unset it", name, value);
+}
+
+static enum pmap_status check_settings(struct pmap_error *error)
+{
+    static const char *const pml[] = {"ob1", NULL}, *const btl[] = {"self", "tcp", "vader", "sm", NULL}, *const copy[] = {"none", NULL};
+    enum pmap_status status = check_setting("OMPI_MCA_pml", pml, error);
+
+    if (status == PMAP_OK)
+        status = check_setting("OMPI_MCA_btl", btl, error);
+    return status == PMAP_OK ? check_setting("OMPI_MCA_btl_vader_single_copy_mechanism", copy, error) : status;
+}
 
 static bool is_open_mpi(void)
 {
@@ -54,6 +89,8 @@ enum pmap_status pmap__mpi_leave_prepare(struct pmap_error *error)
     if (getenv("OMPI_COMM_WORLD_SIZE") && !is_wrapped())
         return pmap__error_set(error, PMAP_EINVAL, "pmap_create: survive is true, but mpirun would end all ranks: start with "
                                "mpirun --mca orte_abort_on_non_zero_status 0 ... pmap-rank PROGRAM, or with srun -K0 --mpi=pmix");
+    if (check_settings(error) != PMAP_OK)
+        return PMAP_EINVAL;
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
         setenv(settings[i].name, settings[i].value, 0);
     return PMAP_OK;
