@@ -387,7 +387,7 @@ bool pmap_interrupted(const struct pmap_pool *pool);
  * were lost only when no other rank is left. A map-reduce of which a rank that died had a part fails, with PMAP_ELOST; the next one does without
  * that rank. A task on a rank that calls exit() is a rank that dies. The root must live.
  *
- * That is possible where pmap_create initialises MPI, for the first pool of the program, with Open MPI 4 over shared memory and TCP, and if
+ * That is possible where pmap_create initialises MPI, for the first pool of the program, with Open MPI 4 over TCP or shared memory, and if
  * it is started so that the launcher bears it:
  *
  *     srun -K0 --mpi=pmix ./prog

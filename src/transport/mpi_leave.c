@@ -18,12 +18,13 @@
 
 /* What the ranks need of Open MPI; the user's own words count, if they are among those that are known to do. All addresses must be
  * known before PMIx is left; and of the ways to move messages only these are known to bear it when a peer vanishes. A copy out of the memory of a process that died
- * would fail with a message. */
+ * would fail with a message. Shared memory is not the default: a sender that is killed between the two steps by which it enters a
+ * message into a receiver's queue leaves the receiver spinning in there for ever. That is a matter of nanoseconds. */
 static const struct {
     const char *name, *value;
 } settings[] = {{"OMPI_MCA_mpi_add_procs_cutoff", "1000000"},
                 {"OMPI_MCA_pml", "ob1"},
-                {"OMPI_MCA_btl", "self,vader,tcp"},
+                {"OMPI_MCA_btl", "self,tcp"},
                 {"OMPI_MCA_btl_vader_single_copy_mechanism", "none"}};
 
 /* Is each word of a list of Open MPI's one of these, which end with NULL? */
