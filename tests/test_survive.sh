@@ -128,7 +128,7 @@ if ((${#launch[@]} == 0)); then
 fi
 program=$(realpath "$program")
 
-tests=45
+tests=46
 echo "1..$tests"
 named='pmap: rank [1-3] on .* died while running items? [0-9]+(-[0-9]+)?(, items? [0-9]+(-[0-9]+)?)* of square'
 ends "a rank that dies is named with its items, and all end" "$named; ending all ranks" 4 map dedicated=1
@@ -182,6 +182,17 @@ survives "rank 0 dies, and is not the root" 3 map kills=2 root=1
 survives "nobody dies" 3 map kills=0
 survives "no later pool is over other ranks" 4 half kills=0
 survives "a rank is alone" 1 map kills=0
+
+# Runs what follows where there is nothing but the loopback device.
+offline=(unshare -rn bash -c 'ip link set lo up; exec "$@"' offline)
+if unshare -rn ip link set lo up 2>/dev/null; then
+    online=("${launch[@]}")
+    launch=("${offline[@]}" env OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 "${launch[@]}")
+    survives "on a host without a network" 3 map
+    launch=("${online[@]}")
+else
+    echo "ok $((++k)) - on a host without a network # SKIP no network namespaces"
+fi
 words='pmap: rank [1-3] lost the connection to the root, rank 0 on .*; ending this rank'
 ends_if_killed "if the root of survivors is killed all others end" 0 "$words" survive=1
 ends_if_killed "if mpirun is killed all ranks end" launcher '' survive=1

@@ -7,10 +7,13 @@
 #include <mpi.h>
 
 #include <dlfcn.h>
+#include <ifaddrs.h>
+#include <net/if.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 /* MPI may have joined PMIx several times, and must leave it as often. */
@@ -62,6 +65,31 @@ static enum pmap_status check_settings(struct pmap_error *error)
     return status == PMAP_OK ? check_setting("OMPI_MCA_btl_vader_single_copy_mechanism", copy, error) : status;
 }
 
+/* Has this host an address by which others could reach it? */
+static bool is_networked(void)
+{
+    struct ifaddrs *list;
+    bool any = false;
+
+    if (getifaddrs(&list) != 0)
+        return true;
+    for (const struct ifaddrs *i = list; i; i = i->ifa_next)
+        any |= (i->ifa_flags & IFF_UP) && !(i->ifa_flags & IFF_LOOPBACK) && i->ifa_addr &&
+               (i->ifa_addr->sa_family == AF_INET || i->ifa_addr->sa_family == AF_INET6);
+    freeifaddrs(list);
+    return any;
+}
+
+static void change_settings(void)
+{
+    bool is_chosen = getenv("OMPI_MCA_btl_tcp_if_include") || getenv("OMPI_MCA_btl_tcp_if_exclude");
+
+    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
+        setenv(settings[i].name, settings[i].value, 0);
+    if (!is_chosen && !is_networked()) /* else Open MPI passes over the loopback device */
+        setenv("OMPI_MCA_btl_tcp_if_include", "127.0.0.0/8", 0);
+}
+
 static bool is_open_mpi(void)
 {
 #ifdef OMPI_MAJOR_VERSION
@@ -92,8 +120,7 @@ enum pmap_status pmap__mpi_leave_prepare(struct pmap_error *error)
                                "mpirun --mca orte_abort_on_non_zero_status 0 ... pmap-rank PROGRAM, or with srun -K0 --mpi=pmix");
     if (check_settings(error) != PMAP_OK)
         return PMAP_EINVAL;
-    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
-        setenv(settings[i].name, settings[i].value, 0);
+    change_settings();
     return PMAP_OK;
 }
 
