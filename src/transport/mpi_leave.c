@@ -153,10 +153,26 @@ enum pmap_status pmap__mpi_leave_check(struct pmap_error *error)
                            "start with mpirun or srun --mpi=pmix");
 }
 
+static void nothing(int signal)
+{
+    (void)signal;
+}
+
+/* Open MPI writes to sockets whose other end may be dead, and does not guard itself against the signal. A handler, unlike SIG_IGN, is not
+ * inherited by programs that a task starts. What the program has made of the signal itself stays. */
+static void bear_broken_pipes(void)
+{
+    struct sigaction action, ours = {.sa_handler = nothing, .sa_flags = SA_RESTART};
+
+    if (sigaction(SIGPIPE, NULL, &action) == 0 && !(action.sa_flags & SA_SIGINFO) && action.sa_handler == SIG_DFL)
+        sigaction(SIGPIPE, &ours, NULL);
+}
+
 void pmap__mpi_leave(bool root)
 {
     struct pmix pmix;
 
+    bear_broken_pipes();
     if (is_wrapped())
         kill(getppid(), root ? SIGRTMIN : SIGRTMIN + 2); /* to pmap-rank: what becomes of the others if this one dies */
     for (int i = 0; find_pmix(&pmix) && i < LEAVES_MAX && pmix.initialized(); i++)
