@@ -256,7 +256,7 @@ struct pmap_create_options {
  * A FUNCTION OF YOURS THAT CREATES POOLS is one line, whoever calls it. It may be called by all ranks, and by the root alone
  * for pools beside others: at a line that is remembered a rank waits until the root creates its next pool, and takes part if
  * that is at the same line, or until the root ends. But where the program owns MPI (pmap_mpi.h) it cannot wait, for the root
- * might wait for it in a call of the program's: there either all ranks call such a function as often as the root, or the
+ * might wait for it in a call of the program's; nor can survivors (.survive), who hear of the root only in a pool: there either all ranks call such a function as often as the root, or the
  * function takes the line of its caller as an argument and passes it to pmap_create_with as where. Otherwise a rank may take a
  * call for one that the root made long ago, and return; the root then waits for it, and says so after five seconds.
  *

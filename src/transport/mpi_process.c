@@ -8,8 +8,8 @@
  * says at which line, or when the process ends. If it is at the same line the two meet there, for whichever pool; what was
  * remembered stays for the next time. Else the rank returns, and finds the root where it is.
  *
- * A process that owns its MPI may have the root wait for this rank in a call of its own, so there is nothing that the rank
- * could wait for. There it believes the line, and the root warns if nobody comes.
+ * Survivors have no other communicator, and cannot ask. And a process that owns its MPI may have the root wait for this rank in a call of its own, so there is nothing that the rank
+ * could wait for. There a rank believes the line, and the root warns if nobody comes.
  */
 #include "transport/mpi_process.h"
 
@@ -76,10 +76,9 @@ static void answer(const struct word *word)
     }
 }
 
-/* Once, and only where it is likely. */
-static void wonder(void)
+void pmap__mpi_wonder(uint64_t waited)
 {
-    if (!atomic_exchange(&mpi.side_by_side, false))
+    if (waited <= WONDER || !atomic_exchange(&mpi.side_by_side, false))
         return;
     pmap__warn("pmap_create has waited %d s for the other ranks. If they never come: this program had pools side by side, and a "
                "rank may have taken this call for one of theirs at the same line of the program; see pmap_create in pmap.h",
@@ -101,8 +100,8 @@ static enum pmap_status await(MPI_Request *request, const char *what, const stru
         if (word)
             answer(word);
         uint64_t waited = pmap__now() - start;
-        if (word && word->creates && waited > WONDER)
-            wonder();
+        if (word && word->creates)
+            pmap__mpi_wonder(waited);
         enum pmap__pause pause = pmap__patience(waited, &nap);
         if (pause == PMAP__PAUSE_YIELD)
             sched_yield();

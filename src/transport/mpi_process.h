@@ -44,4 +44,8 @@ void pmap__mpi_enlist(struct pmap__mpi_member *member);
  * root's port have its owner. */
 void pmap__mpi_delist(struct pmap__mpi_member *member, const struct pmap__meetings *met);
 
+/* The root has waited for so many nanoseconds until others create a pool, too: say why they may not come, once, and only where that is
+ * likely. */
+void pmap__mpi_wonder(uint64_t waited);
+
 #endif

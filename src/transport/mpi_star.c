@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "base/patience.h"
 #include "transport/lifeline.h"
+#include "transport/mpi_process.h"
 
 #include <limits.h>
 #include <sched.h>
@@ -52,6 +53,8 @@ static enum pmap_status await(const struct pmap__mpi_star *star, MPI_Request *re
             return PMAP_OK;
         if ((*gone = dead))
             return PMAP_OK;
+        if (i_am_root(star))
+            pmap__mpi_wonder(pmap__now() - since);
     }
 }
 
