@@ -292,6 +292,49 @@ static void program_does_not_see_them(void)
     CHECK(waitpid(-1, NULL, WNOHANG) == -1 && errno == ECHILD);
 }
 
+/* Long enough for its thread to look after it several times. */
+static int square_slowly(int x)
+{
+    struct timespec begin, now;
+
+    clock_gettime(CLOCK_MONOTONIC, &begin);
+    do
+        clock_gettime(CLOCK_MONOTONIC, &now);
+    while ((now.tv_sec - begin.tv_sec) * 1000000000L + now.tv_nsec - begin.tv_nsec < 15000000L);
+    return x * x;
+}
+PMAP_TASK(square_slowly, int, int);
+
+static void on_tick(int sig) { (void)sig; }
+
+/* A profiler's timer, say: every system call of a thread that waits may return EINTR. */
+static void programs_timer_disturbs_nothing(void)
+{
+    enum { SLOW = 40 };
+    int in[SLOW], out[SLOW];
+    struct sigaction action = {.sa_handler = on_tick, .sa_flags = SA_RESTART}, before;
+    struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR2};
+    struct itimerspec often = {.it_interval.tv_nsec = 200000, .it_value.tv_nsec = 200000};
+    struct pmap_pool *pool;
+    timer_t timer;
+
+    for (int i = 0; i < SLOW; i++)
+        in[i] = i;
+    CHECK_STATUS(pmap_create(&pool, .threads = test_threads(), .isolate = true), PMAP_OK);
+    if (pool == NULL)
+        return;
+    sigaction(SIGUSR2, &action, &before);
+    CHECK_INT(timer_create(CLOCK_MONOTONIC, &event, &timer), 0);
+    timer_settime(timer, 0, &often, NULL);
+    CHECK_STATUS(pmap_map(pool, square_slowly, in, out, SLOW), PMAP_OK);
+    timer_delete(timer);
+    sigaction(SIGUSR2, &(struct sigaction){.sa_handler = SIG_IGN}, NULL); /* if one is left */
+    sigaction(SIGUSR2, &before, NULL);
+    for (int i = 0; i < SLOW; i++)
+        CHECK_INT(out[i], i * i);
+    pmap_destroy(pool);
+}
+
 static const struct test tests[] = {
     TEST(each_worker_is_initialized),
     TEST(failing_initializers_fail_the_pool),
@@ -302,6 +345,7 @@ static const struct test tests[] = {
     TEST(renewed_worker_that_fails_costs_an_item),
     TEST(nothing_is_left),
     TEST(program_does_not_see_them),
+    TEST(programs_timer_disturbs_nothing),
     {NULL, NULL},
 };
 

@@ -94,13 +94,14 @@ bool pmap__cell_prepare(struct pmap__cell *cell)
 
     if (generation == 0)
         return false;
-    if (cell->block == NULL || (cell->generation && generation != cell->generation)) {
+    if (cell->block == NULL || cell->given_up || (cell->generation && generation != cell->generation)) {
         if (cell->block)
             move_out(cell);
         if (!move_in(cell))
             return false;
     }
     cell->generation = generation;
+    cell->given_up = false;
     memset(cell->block, 0, sizeof *cell->block);
     return true;
 }
@@ -121,12 +122,18 @@ bool pmap__cell_await(struct pmap__cell *cell, enum pmap__turn_of state, uint64_
     return wait_for(cell->block, &cell->block->owner_sleeps, state, ns, long_ago);
 }
 
+static void give_up(struct pmap__cell *cell)
+{
+    cell->given_up = true;
+    atomic_store(&cell->block->ended, SIGKILL); /* as waitpid would have told it */
+    atomic_store(&cell->block->state, PMAP__GONE);
+}
+
 bool pmap__cell_check(struct pmap__cell *cell)
 {
     if (pmap__zygote_lives(cell->zygote) == cell->generation)
         return true;
-    atomic_store(&cell->block->ended, SIGKILL); /* as waitpid would have told it */
-    atomic_store(&cell->block->state, PMAP__GONE);
+    give_up(cell);
     return false;
 }
 

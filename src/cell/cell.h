@@ -13,6 +13,7 @@
 struct pmap__cell {
     struct pmap__zygote *zygote; /* NULL in the child */
     unsigned generation;         /* of the zygote whose child has been here; 0: there was none */
+    bool given_up;               /* somebody may still live at this number: the next child gets another */
     uint64_t number;
     struct pmap__window frame;   /* the block's */
     struct pmap__block *block;

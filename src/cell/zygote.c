@@ -404,7 +404,12 @@ bool pmap__zygote_kill(struct pmap__zygote *zygote, uint64_t cell, int pid, int 
 static unsigned lives(const struct pmap__zygote *zygote)
 {
     struct pollfd fd = {.fd = zygote->socket, .events = POLLIN};
-    return poll(&fd, 1, 0) == 0 ? zygote->number : 0;
+    int n;
+
+    do
+        n = poll(&fd, 1, 0);
+    while (n < 0 && errno == EINTR); /* a signal that waits to be delivered is enough for that */
+    return n == 0 ? zygote->number : 0;
 }
 
 unsigned pmap__zygote_lives(struct pmap__zygote *zygote)
