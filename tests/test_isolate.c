@@ -85,6 +85,53 @@ static struct pmap_bytes double_or_die(struct pmap_bytes item)
 }
 PMAP_BYTES_TASK(double_or_die);
 
+/* The item of value BAD runs past its array. */
+enum { BAD = 7 };
+
+static void overrun_block(size_t n, const int in[], int out[])
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = in[i] * in[i];
+    for (size_t i = 0; in[0] == BAD; i++)
+        ((volatile int *)out)[i] = (int)i;
+}
+PMAP_BLOCK_TASK(overrun_block, int, int);
+
+struct reader {
+    struct pmap_handle data;
+    int x;
+};
+
+static int overrun_shared(struct reader r)
+{
+    const volatile int *shared = pmap_shared(r.data);
+
+    for (size_t i = 0; r.x == BAD; i++)
+        ((volatile int *)shared)[i] = -1;
+    return r.x + shared[0];
+}
+PMAP_TASK(overrun_shared, int, struct reader);
+
+/* Item BAD fills with one byte whatever it shares with others, except for the board, and goes on. */
+struct vandal {
+    int x, with;
+};
+
+static int scribble(struct vandal v)
+{
+    char line[512];
+    unsigned long begin, end;
+    FILE *maps = v.x == BAD ? fopen("/proc/self/maps", "re") : NULL;
+
+    while (maps && fgets(line, sizeof line, maps))
+        if (sscanf(line, "%lx-%lx rw-s", &begin, &end) == 2 && strstr(line, " rw-s ") && strstr(line, "memfd:pmap"))
+            memset((void *)begin, v.with, end - begin);
+    if (maps)
+        die(DEATH_LOOP);
+    return v.x;
+}
+PMAP_TASK(scribble, int, struct vandal);
+
 static int process(int x)
 {
     (void)x;
@@ -836,6 +883,60 @@ static void cancelled_items_that_do_not_ask_are_ended(void)
     CHECK_STATUS(pmap_map(the_pool, same, in, out, 200), PMAP_OK);
 }
 
+static void overrun_costs_the_item_alone(void)
+{
+    enum { BLOCKS = 40, EACH = 10 };
+    int in[BLOCKS * EACH], out[BLOCKS * EACH];
+    enum pmap_status statuses[BLOCKS * EACH];
+
+    for (int i = 0; i < BLOCKS * EACH; i++)
+        in[i] = 100 + i;
+    in[5 * EACH] = BAD;
+    CHECK_STATUS(pmap_map(the_pool, overrun_block, in, out, BLOCKS * EACH, .chunksize = EACH, .on_error = PMAP_COLLECT,
+                          .statuses = statuses), PMAP_OK);
+    for (int i = 0; i < BLOCKS * EACH; i++) {
+        CHECK_STATUS(statuses[i], i / EACH == 5 ? PMAP_ECRASHED : PMAP_OK);
+        CHECK_INT(out[i], i / EACH == 5 ? 0 : in[i] * in[i]);
+    }
+}
+
+static void shared_data_cannot_be_changed(void)
+{
+    int data[1000] = {30}, out[100];
+    struct reader in[100];
+    enum pmap_status statuses[100];
+    struct pmap_handle handle;
+
+    CHECK_STATUS(pmap_share(the_pool, data, sizeof data, &handle), PMAP_OK);
+    for (int i = 0; i < 100; i++)
+        in[i] = (struct reader){handle, i};
+    CHECK_STATUS(pmap_map(the_pool, overrun_shared, in, out, 100, .on_error = PMAP_COLLECT, .statuses = statuses), PMAP_OK);
+    for (int i = 0; i < 100; i++) {
+        CHECK_STATUS(statuses[i], i == BAD ? PMAP_ECRASHED : PMAP_OK);
+        CHECK_INT(out[i], i == BAD ? 0 : i + 30);
+    }
+    pmap_unshare(the_pool, handle);
+}
+
+static void item_that_writes_everywhere_is_found(void)
+{
+    static const int with[] = {0, 1, 2, 255};
+    struct vandal in[60];
+    int out[60];
+    enum pmap_status statuses[60];
+
+    for (int k = 0; k < 4; k++) {
+        for (int i = 0; i < 60; i++)
+            in[i] = (struct vandal){i, with[k]};
+        CHECK_STATUS(pmap_map(the_pool, scribble, in, out, 60, .chunksize = 30, .on_error = PMAP_COLLECT, .statuses = statuses),
+                     PMAP_OK);
+        for (int i = 0; i < 60; i++) {
+            CHECK_STATUS(statuses[i], i == BAD ? PMAP_ECRASHED : PMAP_OK);
+            CHECK_INT(out[i], i == BAD ? 0 : i);
+        }
+    }
+}
+
 static const struct test tests[] = {
     TEST(items_run_in_other_processes),
     TEST(tasks_see_where_they_are),
@@ -865,6 +966,9 @@ static const struct test tests[] = {
     TEST(limits_out_of_range_are_refused),
     TEST(cancelled_items_hear_of_it),
     TEST(cancelled_items_that_do_not_ask_are_ended),
+    TEST(overrun_costs_the_item_alone),
+    TEST(shared_data_cannot_be_changed),
+    TEST(item_that_writes_everywhere_is_found),
     TEST(mapreduce_is_refused),
     {NULL, NULL},
 };

@@ -143,6 +143,15 @@ void pmap__cell_condemn(struct pmap__cell *cell, uint64_t item, int sig)
     pmap__zygote_kill(cell->zygote, cell->number, atomic_load(&cell->block->pid), sig);
 }
 
+void pmap__cell_abandon(struct pmap__cell *cell)
+{
+    pmap__zygote_kill(cell->zygote, cell->number, 0, SIGKILL);
+    if (atomic_load(&cell->block->state) == PMAP__GONE)
+        cell->given_up = true; /* how it ended is known */
+    else
+        give_up(cell);
+}
+
 void pmap__cell_dismiss(struct pmap__cell *cell)
 {
     uint64_t end = pmap__now() + PATIENCE;

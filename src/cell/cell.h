@@ -53,6 +53,9 @@ bool pmap__cell_check(struct pmap__cell *cell);
 /* The item that was begun as this one is condemned: sig ends it, SIGTERM or SIGKILL. If another is begun by then SIGTERM does nothing. */
 void pmap__cell_condemn(struct pmap__cell *cell, uint64_t item, int sig);
 
+/* What the child has written cannot be trusted: whatever it does, it is killed, and it is GONE. */
+void pmap__cell_abandon(struct pmap__cell *cell);
+
 /* A child that is HOME leaves, in order. Returns when it is GONE. */
 void pmap__cell_dismiss(struct pmap__cell *cell);
 

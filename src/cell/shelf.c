@@ -113,6 +113,7 @@ static const void *look_at(int file, struct entry *entry, size_t slot, uint64_t 
     if (view->id != id) {
         pmap__window_close(&view->window);
         view->window = window_of(file, slot);
+        view->window.read_only = true;
         view->id = pmap__window_see(&view->window, (size_t)entry->size) ? id : 0;
     }
     return view->window.bytes;
@@ -124,6 +125,7 @@ const void *pmap__shelf_find(int file, uint64_t id)
 
     pthread_mutex_lock(&seen.lock);
     seen.table.file = file;
+    seen.table.read_only = true;
     if (id && pmap__window_see(&seen.table, sizeof(struct table))) {
         struct table *table = (struct table *)(void *)seen.table.bytes;
         struct entry *entry = find(table, id);

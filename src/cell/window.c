@@ -12,6 +12,9 @@
 /* What is not allocated takes no memory. */
 #define FILE_SIZE ((off_t)(PMAP__RANGES * PMAP__RANGE_SIZE))
 
+/* In front of each view and behind it nothing is mapped: who runs past an array in it is stopped there. */
+#define FENCE ((size_t)64 << 10)
+
 /* Whoever needs less is not worth a look at /proc. */
 #define SMALL ((size_t)1 << 20)
 
@@ -62,15 +65,31 @@ static size_t next_size(const struct pmap__window *window, size_t size)
     return whole_pages(size < 2 * window->size ? 2 * window->size : size);
 }
 
+/* The view's addresses with their fences first, then the view in them. */
+static char *map(const struct pmap__window *window, size_t size)
+{
+    int rights = window->read_only ? PROT_READ : PROT_READ | PROT_WRITE;
+    size_t room = whole_pages(size) + 2 * FENCE;
+    char *fence = mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (fence == MAP_FAILED)
+        return NULL;
+    if (mmap(fence + FENCE, size, rights, MAP_SHARED | MAP_FIXED, window->file, (off_t)window->at) != MAP_FAILED) {
+        madvise(fence, room, MADV_DONTFORK); /* a child sees its own cell only */
+        return fence + FENCE;
+    }
+    munmap(fence, room);
+    return NULL;
+}
+
 bool pmap__window_see(struct pmap__window *window, size_t size)
 {
     if (size <= window->size)
         return true;
-    void *bytes = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, window->file, (off_t)window->at);
-    if (bytes == MAP_FAILED)
+    char *bytes = map(window, size);
+    if (bytes == NULL)
         return false;
-    if (window->bytes)
-        munmap(window->bytes, window->size);
+    pmap__window_close(window);
     window->bytes = bytes;
     window->size = size;
     return true;
@@ -93,8 +112,8 @@ bool pmap__window_grow(struct pmap__window *window, size_t size)
 
 void pmap__window_drop(struct pmap__window *window)
 {
-    if (window->size)
-        fallocate(window->file, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, (off_t)window->at, (off_t)whole_pages(window->size));
+    /* All of it: a child may have made it larger and have died before it could say so. */
+    fallocate(window->file, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, (off_t)window->at, (off_t)PMAP__RANGE_SIZE);
     pmap__window_close(window);
 }
 
@@ -107,7 +126,7 @@ void pmap__window_trim(struct pmap__window *window, size_t size)
 void pmap__window_close(struct pmap__window *window)
 {
     if (window->bytes)
-        munmap(window->bytes, window->size);
+        munmap(window->bytes - FENCE, whole_pages(window->size) + 2 * FENCE);
     window->bytes = NULL;
     window->size = 0;
 }

@@ -17,12 +17,13 @@
 #define PMAP__RANGES ((uint64_t)1 << 22)
 #define PMAP__RANGE_SIZE ((uint64_t)1 << 40)
 
-/* One process's view of a range of the file. Start from {.file, .at}. */
+/* One process's view of a range of the file; one that it forks does not have it. Start from {.file, .at}. */
 struct pmap__window {
     int file;
     uint64_t at; /* where the range begins: a multiple of PMAP__RANGE_SIZE */
     char *bytes; /* NULL as long as size is 0 */
     size_t size; /* bytes that are mapped */
+    bool read_only; /* to be mapped so */
 };
 
 /* An open file, or -1 if there can be none: errno says why. */

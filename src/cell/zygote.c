@@ -102,8 +102,9 @@ static void be_first_to_go(void)
     close(file);
 }
 
-static void become_child(uint64_t cell, struct pmap__block *block)
+static void become_child(uint64_t cell)
 {
+    static struct pmap__window window;
     int null = open("/dev/null", O_RDONLY);
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -118,8 +119,11 @@ static void become_child(uint64_t cell, struct pmap__block *block)
     }
     close(here.socket);
     be_first_to_go();
-    own_block = block;
-    atomic_store(&block->pid, (int)getpid());
+    window = (struct pmap__window){.file = here.self->file, .at = pmap__range_of(cell, PMAP__RANGE_BLOCK)};
+    if (!pmap__window_see(&window, sizeof(struct pmap__block)))
+        _exit(1);
+    own_block = (struct pmap__block *)(void *)window.bytes;
+    atomic_store(&own_block->pid, (int)getpid());
     listen_to_signals();
     here.self->live(here.self->file, cell);
     _exit(0);
@@ -148,7 +152,7 @@ static void add_child(uint64_t cell)
     struct pmap__block *block = block_of(&child);
     child.pid = fork();
     if (child.pid == 0)
-        become_child(cell, block);
+        become_child(cell);
     if (child.pid > 0) {
         setpgid(child.pid, child.pid); /* whichever comes first, the child or we */
         here.children[here.n++] = child;
@@ -162,8 +166,8 @@ static void add_child(uint64_t cell)
 static void signal_child(const struct request *request)
 {
     for (size_t i = 0; i < here.n; i++)
-        if (here.children[i].cell == request->cell && here.children[i].pid == request->pid)
-            kill(request->pid, request->sig);
+        if (here.children[i].cell == request->cell && (request->pid == 0 || here.children[i].pid == request->pid))
+            kill(here.children[i].pid, request->sig);
 }
 
 /* Bury a dead child. What it has started goes with it, unless it left in order. */

@@ -64,7 +64,7 @@ int pmap__zygote_file(const struct pmap__zygote *zygote);
 /* A number for a cell that nobody has used. */
 uint64_t pmap__zygote_number(struct pmap__zygote *zygote);
 
-/* Ask for a child for this cell, or that a signal is sent to it, if it is still this process. False if the zygote is dead. Any thread. */
+/* Ask for a child for this cell, or that a signal is sent to it, if it is still this process; pid 0: whichever it is. False if the zygote is dead. Any thread. */
 bool pmap__zygote_fork(struct pmap__zygote *zygote, uint64_t cell);
 bool pmap__zygote_kill(struct pmap__zygote *zygote, uint64_t cell, int pid, int sig);
 

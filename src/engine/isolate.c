@@ -271,10 +271,39 @@ static size_t settle_death(const struct errand *e, size_t done, struct pmap__wat
     return done + n;
 }
 
+static void seal(struct pmap__order *order)
+{
+    order->seal = order->end_seal = PMAP__ORDER_SEAL;
+}
+
+/* The turn is over, but is it what it looks like? An item that writes where it must not may have hit what it and we have in common: then
+ * nothing that the child has said counts, and it is dead to us. */
+static bool is_sound(struct pmap__cell *cell, const struct pmap__order *order)
+{
+    unsigned state = atomic_load(&cell->block->state);
+
+    if (order->seal == PMAP__ORDER_SEAL && order->end_seal == PMAP__ORDER_SEAL && (state == PMAP__HOME || state == PMAP__GONE))
+        return true;
+    pmap__cell_abandon(cell);
+    return false;
+}
+
+/* What the child says of a failure, within bounds. */
+static const struct pmap_error *error_of(struct pmap__order *order)
+{
+    struct pmap_error *error = &order->error;
+
+    error->text[sizeof error->text - 1] = '\0';
+    error->host[sizeof error->host - 1] = '\0';
+    if ((unsigned)error->status == PMAP_OK || (unsigned)error->status > PMAP_EJOURNAL)
+        error->status = PMAP_EFAILED;
+    return error;
+}
+
 static size_t done_by(const struct errand *e)
 {
     size_t done = atomic_load(&e->order->done);
-    return done <= e->n ? done : e->n;
+    return done < e->from ? e->from : done <= e->n ? done : e->n;
 }
 
 /* The window out, as far as the child has made it. */
@@ -284,6 +313,20 @@ static void see_results(struct errand *e)
 
     if (size > e->worker->cell.out.size && size <= PMAP__RANGE_SIZE / 2)
         pmap__window_see(&e->worker->cell.out, size);
+}
+
+/* Nobody knows how far the child has come, nor where it went wrong: if it had one position to do, there; else they are given to
+ * others one by one, to find out. Returns as give_turn. */
+static size_t settle_ruin(const struct errand *e, const struct pmap__watch *watch)
+{
+    bool block = e->order->kind == PMAP__ORDER_BLOCK;
+
+    if (block || e->n - e->from == 1) {
+        item_crashed(e, e->from, watch);
+        return e->from + (block ? e->n : 1);
+    }
+    e->worker->singly = e->n - e->from;
+    return e->from;
 }
 
 /* Give the turn to the child from position from on, until it comes back. Returns how many positions are dealt with then. */
@@ -298,12 +341,15 @@ static size_t give_turn(struct errand *e, size_t from, struct pmap__watch *watch
     order->failed = order->gave_up = false;
     order->in_size = cell->in.size;
     order->out_size = cell->out.size;
+    seal(order);
     e->item_before = atomic_load(&cell->block->item);
     atomic_store(&cell->block->since, pmap__now());
     atomic_store(&cell->block->resident, UINT64_MAX / 2); /* until it knows better */
     atomic_store(&cell->block->stop, false);
     if (pmap__cell_give(cell))
         pmap__watch_wait(watch, PMAP__AWAY);
+    if (!is_sound(cell, order))
+        return settle_ruin(e, watch);
     size_t done = done_by(e);
     e->worker->done += done - from;
     see_results(e);
@@ -312,7 +358,7 @@ static size_t give_turn(struct errand *e, size_t from, struct pmap__watch *watch
         e->worker->done++;
         e->taken = done + n; /* it has no result */
         if (order->failed)
-            item_failed(e, done, &order->error);
+            item_failed(e, done, error_of(order));
         else
             item_skipped(e, done, n);
         return done + n;
@@ -357,6 +403,10 @@ static size_t do_errand(struct errand *e, size_t end)
     e->order = &pmap__orders_of(&e->worker->cell)->order;
     if (most && !block && most - e->worker->done < want)
         want = most - e->worker->done;
+    if (e->worker->singly && !block) {
+        e->worker->singly--;
+        want = 1;
+    }
     if (!load(e, want)) {
         no_room(e);
         return block ? e->n : 1;
@@ -421,12 +471,15 @@ static enum pmap_status merge(const struct pmap__fold *fold, const char *values,
     memcpy(cell->in.bytes, values, 2 * size);
     *order = (struct pmap__order){.kind = PMAP__ORDER_MERGE, .op = fold->op->id, .timed = fold->limits.timeout,
                                   .weighed = fold->limits.max_rss, .in_size = cell->in.size, .out_size = cell->out.size};
+    seal(order);
     atomic_store(&cell->block->since, pmap__now());
     atomic_store(&cell->block->resident, UINT64_MAX / 2);
     if (pmap__cell_give(cell))
         pmap__watch_wait(watch, PMAP__AWAY);
+    if (!is_sound(cell, order))
+        return merge_crashed(fold, watch, error);
     if (order->failed)
-        *error = order->error;
+        *error = *error_of(order);
     else if (atomic_load(&order->done) == 0)
         return merge_crashed(fold, watch, error);
     if (!order->failed)

@@ -14,6 +14,7 @@ struct pmap__worker {
     struct pmap__cell cell;
     int thread;
     size_t done; /* items that the child has run */
+    size_t singly; /* so many of the next positions are given one by one */
 };
 
 struct pmap__cells {

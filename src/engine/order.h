@@ -28,7 +28,10 @@ enum pmap__order_kind {
     PMAP__ORDER_MERGE,  /* op over the two values in the window */
 };
 
+#define PMAP__ORDER_SEAL UINT64_C(0x70a3d6c2b1e94f58)
+
 struct pmap__order {
+    uint64_t seal; /* here and at the end, the owner's: if they are not what they were, somebody has written over the desk */
     enum pmap__order_kind kind;
     uint64_t task, op; /* their ids */
     uint64_t seed;
@@ -44,6 +47,7 @@ struct pmap__order {
     atomic_size_t done; /* positions; the child's */
     bool failed, gave_up; /* the item at done failed, with this error; or gave up, for it was told to */
     struct pmap_error error;
+    uint64_t end_seal;
 };
 
 /* What a child is told once, when it begins. Its initarg lies in the window in if it has a size. */
