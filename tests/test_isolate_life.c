@@ -307,15 +307,17 @@ PMAP_TASK(square_slowly, int, int);
 
 static void on_tick(int sig) { (void)sig; }
 
-/* A profiler's timer, say: every system call of a thread that waits may return EINTR. */
+/* A profiler's timer, say: every system call of a thread that waits may return EINTR. This thread has the signal blocked, so that it
+ * comes to those that see to the children. */
 static void programs_timer_disturbs_nothing(void)
 {
     enum { SLOW = 40 };
     int in[SLOW], out[SLOW];
     struct sigaction action = {.sa_handler = on_tick, .sa_flags = SA_RESTART}, before;
     struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR2};
-    struct itimerspec often = {.it_interval.tv_nsec = 200000, .it_value.tv_nsec = 200000};
+    struct itimerspec often = {.it_interval.tv_nsec = 20000, .it_value.tv_nsec = 20000};
     struct pmap_pool *pool;
+    sigset_t tick, mask;
     timer_t timer;
 
     for (int i = 0; i < SLOW; i++)
@@ -324,11 +326,15 @@ static void programs_timer_disturbs_nothing(void)
     if (pool == NULL)
         return;
     sigaction(SIGUSR2, &action, &before);
+    sigemptyset(&tick);
+    sigaddset(&tick, SIGUSR2);
+    pthread_sigmask(SIG_BLOCK, &tick, &mask);
     CHECK_INT(timer_create(CLOCK_MONOTONIC, &event, &timer), 0);
     timer_settime(timer, 0, &often, NULL);
     CHECK_STATUS(pmap_map(pool, square_slowly, in, out, SLOW), PMAP_OK);
     timer_delete(timer);
     sigaction(SIGUSR2, &(struct sigaction){.sa_handler = SIG_IGN}, NULL); /* if one is left */
+    pthread_sigmask(SIG_SETMASK, &mask, NULL);
     sigaction(SIGUSR2, &before, NULL);
     for (int i = 0; i < SLOW; i++)
         CHECK_INT(out[i], i * i);
