@@ -4,6 +4,7 @@
 
 #include "cell/wake.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -14,6 +15,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 struct pmap__zygote {
@@ -47,6 +49,7 @@ static struct {
     const struct pmap__zygote *self;
     int socket;
     pid_t pid;
+    struct sigaction on_child; /* what the program does at SIGCHLD; its children's */
     struct child *children;
     size_t n, room;
 } here;
@@ -84,6 +87,7 @@ static void listen_to_signals(void)
     sigemptyset(&action.sa_mask);
     for (int i = 0; i < DEAF; i++)
         sigaction(deaf_to[i], &action, NULL);
+    sigaction(SIGCHLD, &here.on_child, NULL);
     sigprocmask(SIG_SETMASK, &here.self->mask, NULL);
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
@@ -238,7 +242,7 @@ static void prepare_signals(sigset_t *waiting)
 
     for (int i = 0; i < DEAF; i++)
         signal(deaf_to[i], SIG_IGN);
-    signal(SIGCHLD, nothing);
+    sigaction(SIGCHLD, &(struct sigaction){.sa_handler = nothing}, &here.on_child);
     sigemptyset(&children);
     sigaddset(&children, SIGCHLD);
     sigprocmask(SIG_SETMASK, &children, NULL);
@@ -256,6 +260,22 @@ static int watch_owner(pid_t owner)
 #endif
 }
 
+/* The other end of a pipe or socket of the program's would never see its end if we kept ours. Files may be what items read. */
+static void close_channels(int socket)
+{
+    DIR *all = opendir("/proc/self/fd");
+    struct dirent *entry;
+    struct stat what;
+
+    while (all && (entry = readdir(all)) != NULL) {
+        int fd = atoi(entry->d_name); /* "." and ".." are 0 */
+        if (fd > STDERR_FILENO && fd != socket && fstat(fd, &what) == 0 && (S_ISFIFO(what.st_mode) || S_ISSOCK(what.st_mode)))
+            close(fd);
+    }
+    if (all)
+        closedir(all);
+}
+
 static void be_zygote(const struct pmap__zygote *zygote, int socket, pid_t owner)
 {
     struct pollfd fds[] = {{.fd = socket, .events = POLLIN}, {.fd = watch_owner(owner), .events = POLLIN}};
@@ -266,6 +286,7 @@ static void be_zygote(const struct pmap__zygote *zygote, int socket, pid_t owner
     here.socket = socket;
     here.pid = getpid();
     prctl(PR_SET_NAME, "pmap-zygote");
+    close_channels(socket);
     prepare_signals(&waiting);
     if (send(socket, "", 1, MSG_NOSIGNAL) != 1)
         _exit(1);
