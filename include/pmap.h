@@ -239,6 +239,10 @@ struct pmap_create_options {
  *   - An item that does not ask pmap_cancelled() is ended, with its worker, one second after its call was cancelled.
  *   - SIGINT, SIGTERM, SIGHUP and SIGUSR1 end no worker, unless .timeout, .max_rss or cancelling does so: it is for the root to decide, if
  *     a batch system or Ctrl-C sends them to everybody. SIGTERM may be handled by the program; after one second comes SIGKILL.
+ *   - Files that the program had open when pmap_create was called are open in items, at a position that is common to all. Pipes and sockets
+ *     are not, so that who is at the other end sees the program's end of them closed when the program closes it.
+ *   - Where no process can be forked, for there are too many or memory is short, it is tried again for some seconds, then items fail,
+ *     as PMAP_ENOMEM. .timeout and .max_rss are about items: a worker's initializers have as long as they take.
  *   - Standard input is empty. What is printed comes when its buffer is full, or the worker leaves; not if it crashes.
  *   - Arguments and results are copied once more, through memory that both processes see, and cost a few microseconds per hand-over
  *     (for how many see README.md). pmap_share keeps a copy on each rank besides that of the node.

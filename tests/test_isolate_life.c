@@ -292,15 +292,20 @@ static void program_does_not_see_them(void)
     CHECK(waitpid(-1, NULL, WNOHANG) == -1 && errno == ECHILD);
 }
 
-/* Long enough for its thread to look after it several times. */
-static int square_slowly(int x)
+static void spin(double seconds)
 {
     struct timespec begin, now;
 
     clock_gettime(CLOCK_MONOTONIC, &begin);
     do
         clock_gettime(CLOCK_MONOTONIC, &now);
-    while ((now.tv_sec - begin.tv_sec) * 1000000000L + now.tv_nsec - begin.tv_nsec < 15000000L);
+    while ((double)(now.tv_sec - begin.tv_sec) + 1e-9 * (double)(now.tv_nsec - begin.tv_nsec) < seconds);
+}
+
+/* Long enough for its thread to look after it several times. */
+static int square_slowly(int x)
+{
+    spin(0.015);
     return x * x;
 }
 PMAP_TASK(square_slowly, int, int);
@@ -341,6 +346,106 @@ static void programs_timer_disturbs_nothing(void)
     pmap_destroy(pool);
 }
 
+static void begin_slowly(const void *initarg)
+{
+    (void)initarg;
+    spin(0.2);
+}
+
+/* A time limit is for items, not for what a worker does before the first. */
+static void slow_initializer_costs_no_item(void)
+{
+    enum { FEW = 8 };
+    int in[FEW] = {0}, out[FEW];
+    enum pmap_status statuses[FEW];
+    struct pmap_pool *pool;
+
+    in[3] = DEATH_ABORT;
+    CHECK_STATUS(pmap_create(&pool, .threads = test_threads(), .isolate = true, .thread_initializer = begin_slowly), PMAP_OK);
+    if (pool == NULL)
+        return;
+    CHECK_STATUS(pmap_map(pool, die_as, in, out, FEW, .timeout = 0.1, .on_error = PMAP_COLLECT, .statuses = statuses), PMAP_OK);
+    for (int i = 0; i < FEW; i++)
+        CHECK_STATUS(statuses[i], i == 3 ? PMAP_ECRASHED : PMAP_OK);
+    pmap_destroy(pool);
+}
+
+enum { OVERSTAYS = 1, FOLLOWS };
+
+/* The first ends when its time is over and SIGKILL underway, for its zygote is stopped; it is delivered a little later. */
+static int overstay(int role)
+{
+    int zygote = (int)getppid();
+
+    if (role == FOLLOWS)
+        spin(0.1);
+    if (role != OVERSTAYS)
+        return role;
+    signal(SIGTERM, SIG_IGN);
+    kill(zygote, SIGSTOP);
+    spin(1.3);
+    if (fork() == 0) {
+        setsid();
+        spin(0.05);
+        kill(zygote, SIGCONT);
+        _exit(0);
+    }
+    return role;
+}
+PMAP_TASK(overstay, int, int);
+
+static void late_sigkill_hits_nobody_else(void)
+{
+    int in[] = {0, OVERSTAYS, FOLLOWS, 0}, out[4];
+    enum pmap_status statuses[4];
+    struct pmap_pool *pool;
+
+    if (test_processes() > 1) {
+        test_skip("all four are for one worker");
+        return;
+    }
+    CHECK_STATUS(pmap_create(&pool, .threads = 1, .isolate = true), PMAP_OK);
+    CHECK_STATUS(pmap_map(pool, overstay, in, out, 4, .chunksize = 1, .timeout = 0.1, .on_error = PMAP_COLLECT, .statuses = statuses), PMAP_OK);
+    for (int i = 0; i < 4; i++)
+        if (i != 1)
+            CHECK_STATUS(statuses[i], PMAP_OK);
+    pmap_destroy(pool);
+}
+
+/* pclose() waits for a process that ends when nobody has the pipe any more. */
+static void programs_pipes_are_not_kept(void)
+{
+    struct pmap_pool *pool;
+    int x = 0, y;
+
+    FILE *pipe = popen("cat >/dev/null", "w");
+    CHECK_STATUS(pmap_create(&pool, .threads = test_threads(), .isolate = true), PMAP_OK);
+    if (pool)
+        CHECK_STATUS(pmap_apply(pool, process, &y, x), PMAP_OK);
+    CHECK(pipe && pclose(pipe) == 0);
+    pmap_destroy(pool);
+}
+
+/* Runs a child of its own, and hears of it as the program would. */
+static int run_command(int x)
+{
+    return system("exit 3") == 3 << 8 ? x : -1;
+}
+PMAP_TASK(run_command, int, int);
+
+static void items_may_run_commands(void)
+{
+    struct pmap_pool *pool;
+    int x = 5, y;
+
+    CHECK_STATUS(pmap_create(&pool, .threads = test_threads(), .isolate = true), PMAP_OK);
+    if (pool) {
+        CHECK_STATUS(pmap_apply(pool, run_command, &y, x), PMAP_OK);
+        CHECK_INT(y, 5);
+    }
+    pmap_destroy(pool);
+}
+
 static const struct test tests[] = {
     TEST(each_worker_is_initialized),
     TEST(failing_initializers_fail_the_pool),
@@ -352,6 +457,10 @@ static const struct test tests[] = {
     TEST(nothing_is_left),
     TEST(program_does_not_see_them),
     TEST(programs_timer_disturbs_nothing),
+    TEST(slow_initializer_costs_no_item),
+    TEST(late_sigkill_hits_nobody_else),
+    TEST(programs_pipes_are_not_kept),
+    TEST(items_may_run_commands),
     {NULL, NULL},
 };
 

@@ -20,6 +20,12 @@
 /* A child that dies as it begins is tried again, in case it was killed by somebody else. */
 #define BEGINNINGS 3
 
+/* When no process can be forked, for the user or the machine has too many or memory is short, we try again for so long, in steps that
+ * grow; then items fail, at once, until one can be forked again. */
+#define SHORTAGE (8 * PMAP__S)
+#define STEP_FIRST PMAP__MS
+#define STEP_MAX (200 * PMAP__MS)
+
 /* What SIGTERM has not ended after so long SIGKILL does; and an item that does not ask pmap_cancelled gets this long after its
  * call was cancelled. */
 #define GRACE PMAP__S
@@ -97,7 +103,7 @@ static void judge(struct pmap__watch *watch, uint64_t now)
 
     if (item == watch->condemned) {
         if (!watch->killed && now - watch->sentenced_at > GRACE) {
-            watch->killed = true;
+            watch->killed = watch->worker->killed = true;
             pmap__cell_condemn(&watch->worker->cell, item, SIGKILL);
         }
     } else if (watch->limits.timeout && now > since && now - since > watch->limits.timeout) {
@@ -166,7 +172,17 @@ static enum pmap_status no_child(const struct pmap__cells *cells, int thread, in
     return status;
 }
 
-/* One child. PMAP_ECRASHED if it died, however. */
+/* The limits are those of items: to begin may take as long as it takes. */
+static void wait_for_beginning(struct pmap__watch *watch)
+{
+    struct pmap__limits limits = watch->limits;
+
+    watch->limits = (struct pmap__limits){0};
+    pmap__watch_wait(watch, PMAP__BEGINNING);
+    watch->limits = limits;
+}
+
+/* One child. PMAP_ECRASHED if it died, however; PMAP_ENOMEM if there can be none now. */
 static enum pmap_status try_child(struct pmap__cells *cells, struct pmap__watch *watch, struct pmap_error *error)
 {
     struct pmap__worker *worker = watch->worker;
@@ -179,8 +195,9 @@ static enum pmap_status try_child(struct pmap__cells *cells, struct pmap__watch 
     atomic_store(&cell->block->since, pmap__now());
     atomic_store(&cell->block->resident, UINT64_MAX / 2);
     worker->done = 0;
+    worker->killed = false;
     if (pmap__cell_admit(cell))
-        pmap__watch_wait(watch, PMAP__BEGINNING);
+        wait_for_beginning(watch);
     if (pmap__cell_is_home(cell))
         return PMAP_OK;
     if (pmap__orders_of(cell)->refused) {
@@ -198,18 +215,52 @@ static enum pmap_status try_child(struct pmap__cells *cells, struct pmap__watch 
     return PMAP_ECRASHED;
 }
 
+/* Nobody is in the cell, so this wait is over when its time is. */
+static void pause_for(struct pmap__watch *watch, uint64_t step)
+{
+    struct pmap__cell *cell = &watch->worker->cell;
+    uint64_t end = pmap__now() + step;
+
+    for (uint64_t now = pmap__now(); now < end; now = pmap__now()) {
+        if (watch->place && watch->place->attend)
+            watch->place->attend(watch->place->owner);
+        pmap__cell_await(cell, PMAP__GONE, end - now < LOOK_LENT ? end - now : LOOK_LENT, true);
+    }
+}
+
+/* As try_child, but with patience where processes are short. */
+static enum pmap_status try_patiently(struct pmap__cells *cells, struct pmap__watch *watch, struct pmap_error *error)
+{
+    struct pmap__worker *worker = watch->worker;
+    enum pmap_status status = try_child(cells, watch, error);
+
+    for (uint64_t step = STEP_FIRST; status == PMAP_ENOMEM && worker->cell.block; step = 2 * step < STEP_MAX ? 2 * step : STEP_MAX) {
+        int why = atomic_load(&worker->cell.block->failed);
+        uint64_t now = pmap__now();
+        worker->short_since = worker->short_since ? worker->short_since : now;
+        if ((why != EAGAIN && why != ENOMEM) || now - worker->short_since > SHORTAGE)
+            return status;
+        if (watch->cancelled && atomic_load(watch->cancelled))
+            return status;
+        pause_for(watch, step);
+        status = try_child(cells, watch, error);
+    }
+    worker->short_since = 0;
+    return status;
+}
+
 enum pmap_status pmap__watch_have_child(struct pmap__cells *cells, struct pmap__watch *watch, struct pmap_error *error)
 {
     enum pmap_status status = PMAP_ECRASHED;
     size_t most = cells->place->crew->max_tasks;
 
     if (pmap__cell_is_home(&watch->worker->cell)) {
-        if (most == 0 || watch->worker->done < most)
+        if (!watch->worker->killed && (most == 0 || watch->worker->done < most))
             return PMAP_OK;
         pmap__cell_dismiss(&watch->worker->cell);
     }
     for (int i = 0; i < BEGINNINGS && status == PMAP_ECRASHED && watch->condemned == 0; i++)
-        status = try_child(cells, watch, error);
+        status = try_patiently(cells, watch, error);
     return status;
 }
 

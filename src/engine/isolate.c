@@ -413,7 +413,7 @@ static size_t do_errand(struct errand *e, size_t end)
     }
     do
         at = give_turn(e, at, &watch);
-    while (at < e->n && pmap__cell_is_home(&e->worker->cell) && !pmap__run_stopped(run));
+    while (at < e->n && pmap__cell_is_home(&e->worker->cell) && !e->worker->killed && !pmap__run_stopped(run));
     tidy(&e->worker->cell);
     return at;
 }
