@@ -147,12 +147,23 @@ static bool make_room(void)
     return true;
 }
 
+static void end_zygote(void)
+{
+    for (size_t i = 0; i < here.n; i++) {
+        kill(-here.children[i].pid, SIGKILL);
+        kill(here.children[i].pid, SIGKILL);
+    }
+    while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
+        ;
+    _exit(0);
+}
+
 static void add_child(uint64_t cell)
 {
     struct child child = {.cell = cell, .window = {.file = here.self->file, .at = pmap__range_of(cell, PMAP__RANGE_BLOCK)}};
 
     if (!make_room() || !pmap__window_see(&child.window, sizeof(struct pmap__block)))
-        return; /* the owner sees that we are of no use by our end */
+        end_zygote(); /* we are of no use, and the owner sees so by our end */
     struct pmap__block *block = block_of(&child);
     child.pid = fork();
     if (child.pid == 0)
@@ -203,17 +214,6 @@ static void reap(void)
             bury(i, status);
         info = (siginfo_t){0};
     }
-}
-
-static void end_zygote(void)
-{
-    for (size_t i = 0; i < here.n; i++) {
-        kill(-here.children[i].pid, SIGKILL);
-        kill(here.children[i].pid, SIGKILL);
-    }
-    while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
-        ;
-    _exit(0);
 }
 
 /* A request, or the end: nobody has the other end of the socket any more. */
