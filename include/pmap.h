@@ -236,7 +236,8 @@ struct pmap_create_options {
  *   - Tasks, operations and initializers run there; callbacks and generators on the root, as ever. Each worker runs both initializers when it
  *     begins, a replacement too; a thread_initializer that fails then, or crashes three times, fails the item that would have come next.
  *     max_tasks_per_worker replaces the process.
- *   - An item that does not ask pmap_cancelled() is ended, with its worker, one second after its call was cancelled.
+ *   - An item that does not ask pmap_cancelled() is ended, with its worker, one second after its call was cancelled, an
+ *     interruption included (.signals, walltime): there, too, a result that comes later than that is lost. So is an operation of pmap_reduce.
  *   - SIGINT, SIGTERM, SIGHUP and SIGUSR1 end no worker, unless .timeout, .max_rss or cancelling does so: it is for the root to decide, if
  *     a batch system or Ctrl-C sends them to everybody. SIGTERM may be handled by the program; after one second comes SIGKILL.
  *   - Files that the program had open when pmap_create was called are open in items, at a position that is common to all. Pipes and sockets
@@ -354,7 +355,7 @@ void pmap_destroy(struct pmap_pool *pool);
  *     }
  *
  * SIGINT, SIGTERM and SIGUSR1, and the end of the walltime, interrupt the pool: no item is begun any more, and those that run are asked to stop
- * (pmap_cancelled); what they return, if they do not ask, counts. Each pending call returns PMAP_EINTERRUPTED when none of
+ * (pmap_cancelled); what they return, if they do not ask, counts (in an isolated pool if it comes within a second). Each pending call returns PMAP_EINTERRUPTED when none of
  * its items runs any more, unless all had succeeded by then; good results are in out, and statuses, if there are any, say of the
  * others PMAP_ECANCELLED. A stream yields what is finished, PMAP_EINTERRUPTED for each item that it had taken and that was
  * not run, once more for the rest of the source, and then PMAP_END. Every later call says PMAP_EINTERRUPTED, too, on this pool and on others that are

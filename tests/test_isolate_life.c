@@ -9,6 +9,7 @@
 #include "harness.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +21,7 @@
 enum { N = 200 };
 
 /* Cells of one test, and room for the ids of processes behind them. All ranks take them in step; none is used twice. */
-enum { STARTS, THREAD_STARTS, PIDS, CELLS = 100 };
+enum { STARTS, THREAD_STARTS, PIDS, CELLS = 100, MERGES = 99 /* of the first test's, who does not use it */ };
 
 static int fresh_cells(void)
 {
@@ -446,6 +447,44 @@ static void items_may_run_commands(void)
     pmap_destroy(pool);
 }
 
+/* Leaves of ones are folded; two of them are not merged in our lifetime. */
+static int one(int x) { return 1 + 0 * x; }
+PMAP_TASK(one, int, int);
+
+static int merge_endlessly(int a, int b)
+{
+    if (a >= 64 && b >= 64) {
+        mark(MERGES);
+        die(DEATH_LOOP);
+    }
+    return a + b;
+}
+PMAP_OP(merge_endlessly, int);
+
+static void *terminate_when_it_merges(void *pool)
+{
+    board_await(MERGES, 1);
+    pmap_terminate(pool);
+    return NULL;
+}
+
+/* A merge is cancelled like an item. */
+static void endless_merge_is_ended(void)
+{
+    enum { MANY = 100000 };
+    int *in = calloc(MANY, sizeof *in), sum;
+    struct pmap_pool *pool;
+    pthread_t thread;
+
+    CHECK_STATUS(pmap_create(&pool, .threads = test_threads(), .isolate = true), PMAP_OK);
+    if (pool && CHECK(in && pthread_create(&thread, NULL, terminate_when_it_merges, pool) == 0)) {
+        CHECK_STATUS(pmap_reduce(pool, one, merge_endlessly, in, &sum, MANY), PMAP_ECANCELLED);
+        pthread_join(thread, NULL);
+    }
+    pmap_destroy(pool);
+    free(in);
+}
+
 static const struct test tests[] = {
     TEST(each_worker_is_initialized),
     TEST(failing_initializers_fail_the_pool),
@@ -461,6 +500,7 @@ static const struct test tests[] = {
     TEST(late_sigkill_hits_nobody_else),
     TEST(programs_pipes_are_not_kept),
     TEST(items_may_run_commands),
+    TEST(endless_merge_is_ended),
     {NULL, NULL},
 };
 

@@ -640,8 +640,7 @@ static void import(struct pmap__ticket *ticket)
 
     if (is_apart(job) ? import_apart(ticket, begin, &error) == PMAP_OK : pmap__fold_import(job->fold, begin, begin + ticket->n, ticket->in, &error) == PMAP_OK)
         return;
-    error.item = begin * job->fold->leaf;
-    pmap__failures_count(job->fold->verdict, &error, 1);
+    pmap__fold_spoil(job->fold, begin * job->fold->leaf, &error);
 }
 
 /* Put results that have landed in a buffer where they belong. */

@@ -164,6 +164,15 @@ enum pmap_status pmap__fold_add(struct pmap__fold *fold, int level, size_t index
     return add(fold, node, error);
 }
 
+void pmap__fold_spoil(struct pmap__fold *fold, size_t item, struct pmap_error *error)
+{
+    error->item = item;
+    if (error->status == PMAP_ECANCELLED)
+        pmap__failures_skipped(fold->verdict, 1);
+    else
+        pmap__failures_count(fold->verdict, error, 1);
+}
+
 /* ---- Between ranks ---- */
 
 size_t pmap__fold_values(const struct pmap__fold *fold, size_t begin, size_t end)
@@ -300,8 +309,7 @@ void pmap__fold_keep(struct pmap__fold *fold, const struct pmap__run *run, size_
         fold->folded(fold->recorder, run->base + position, value, run->place->rank);
     if (pmap__fold_add(fold, 0, run->base + position, value, &error) == PMAP_OK)
         return;
-    error.item = (run->base + position) * fold->leaf;
-    pmap__failures_count(fold->verdict, &error, 1);
+    pmap__fold_spoil(fold, (run->base + position) * fold->leaf, &error);
 }
 
 void pmap__fold_miss(const struct pmap__run *run, size_t position, enum pmap_status status)

@@ -29,7 +29,8 @@ struct pmap__fold {
     const struct pmap_op *op;
     size_t leaf, total, leaves; /* items of a leaf; items in all; leaves in all */
     const struct pmap__place *place;
-    struct pmap__limits limits; /* of the op, where it has a process of its own */
+    struct pmap__limits limits; /* of the op, where it has a process of its own, */
+    const atomic_bool *cancelled; /* and the flag that ends it there; NULL: it cannot be cancelled */
     struct pmap__failures *verdict; /* where it is noted that values could not be merged: no leaf can be run again for that */
     bool apart;                 /* leaves stay as they are, for somebody else to merge */
     void (*folded)(void *recorder, size_t leaf, const void *value, int rank); /* called with each leaf that is folded here; NULL: by nobody */
@@ -59,6 +60,9 @@ void pmap__fold_miss(const struct pmap__run *run, size_t position, enum pmap_sta
 /* Add the value of a node, copied. PMAP_OK; PMAP_ENOMEM; PMAP_EFAILED and why: an op called pmap_fail. Any thread. */
 enum pmap_status pmap__fold_add(struct pmap__fold *fold, int level, size_t index, const void *value,
                                 struct pmap_error *error);
+
+/* An op has failed, or was cancelled, so that there will be no value of everything: note that in the verdict. item: where. */
+void pmap__fold_spoil(struct pmap__fold *fold, size_t item, struct pmap_error *error);
 
 /* How many values the leaves [begin, end) come to when they are sent: one for each node that they consist of, or, apart, for each leaf. */
 size_t pmap__fold_values(const struct pmap__fold *fold, size_t begin, size_t end);

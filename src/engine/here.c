@@ -118,6 +118,7 @@ void pmap__job_run_here(struct pmap__job *job)
     pmap__item_running(&job->place, &thread);
     job->own_fold.place = job->place;
     job->own_fold.verdict = pmap__job_verdict(job);
+    job->own_fold.cancelled = pmap__job_flag(job);
     run_once(job, thread);
     bool whole = job->failures.cancelled == 0;
     if (job->form.retries)

@@ -446,9 +446,15 @@ void pmap__isolated_fold(struct pmap__fold *fold, struct pmap__run *run, size_t 
 
 /* ---- Merging ---- */
 
+/* A merge whose child was killed before it began is given to so many. */
+#define MERGINGS 3
+
 static enum pmap_status merge_crashed(const struct pmap__fold *fold, const struct pmap__watch *watch, struct pmap_error *error)
 {
     char how[128];
+
+    if (watch->condemned && watch->why == NULL)
+        return pmap__error_set(error, PMAP_ECANCELLED, "pmap: %s was cancelled", fold->op->name);
     int code = pmap__watch_tell_end(watch, how, sizeof how);
 
     pmap__error_set(error, PMAP_ECRASHED, "pmap: %s crashed on %s (rank %d): %s", fold->op->name, fold->place->host,
@@ -458,14 +464,16 @@ static enum pmap_status merge_crashed(const struct pmap__fold *fold, const struc
     return PMAP_ECRASHED;
 }
 
-/* With a child at home. */
+/* With a child at home. *begun: has it come so far that its death is the op's fault? */
 static enum pmap_status merge(const struct pmap__fold *fold, const char *values, char *value, struct pmap__watch *watch,
-                              struct pmap_error *error)
+                              bool *begun, struct pmap_error *error)
 {
     struct pmap__cell *cell = &watch->worker->cell;
+    uint64_t item = atomic_load(&cell->block->item);
     struct pmap__order *order = &pmap__orders_of(cell)->order;
     size_t size = fold->op->size;
 
+    *begun = true;
     if (!pmap__window_grow(&cell->in, 2 * size) || !pmap__window_grow(&cell->out, size))
         return pmap__error_set(error, PMAP_ENOMEM, "pmap: no shared memory for values of %zu bytes", size);
     memcpy(cell->in.bytes, values, 2 * size);
@@ -476,7 +484,9 @@ static enum pmap_status merge(const struct pmap__fold *fold, const char *values,
     atomic_store(&cell->block->resident, UINT64_MAX / 2);
     if (pmap__cell_give(cell))
         pmap__watch_wait(watch, PMAP__AWAY);
-    if (!is_sound(cell, order))
+    bool sound = is_sound(cell, order);
+    *begun = !sound || atomic_load(&cell->block->item) != item;
+    if (!sound)
         return merge_crashed(fold, watch, error);
     if (order->failed)
         *error = *error_of(order);
@@ -492,13 +502,20 @@ static enum pmap_status merge(const struct pmap__fold *fold, const char *values,
 enum pmap_status pmap__isolated_merge(const struct pmap__fold *fold, const char *values, char *value, struct pmap_error *error)
 {
     struct pmap__cells *cells = fold->place->cells;
-    struct pmap__watch watch = {.worker = &cells->workers[cells->threads], .limits = fold->limits};
+    struct pmap__watch watch = {.worker = &cells->workers[cells->threads], .place = fold->place, .cancelled = fold->cancelled,
+                                .limits = fold->limits};
+    enum pmap_status status;
+    bool begun;
+    int times = 0;
 
-    *error = (struct pmap_error){.status = PMAP_OK};
     pthread_mutex_lock(&cells->merging);
-    enum pmap_status status = pmap__watch_have_child(cells, &watch, error);
-    if (status == PMAP_OK)
-        status = merge(fold, values, value, &watch, error);
+    do {
+        begun = true;
+        *error = (struct pmap_error){.status = PMAP_OK};
+        status = pmap__watch_have_child(cells, &watch, error);
+        if (status == PMAP_OK)
+            status = merge(fold, values, value, &watch, &begun, error);
+    } while (status == PMAP_ECRASHED && !begun && ++times < MERGINGS);
     pthread_mutex_unlock(&cells->merging);
     return status;
 }

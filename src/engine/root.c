@@ -892,6 +892,7 @@ static enum pmap_status submit(struct pmap__tenant *tenant, struct pmap__job *jo
     job->place = root->place;
     job->own_fold.place = root->place;
     job->own_fold.verdict = pmap__job_verdict(job);
+    job->own_fold.cancelled = pmap__job_flag(job);
     job->all_threads = root->all_threads;
     job->id = atomic_fetch_add(&root->last_id, 1) + 1;
     enum pmap_status status = pmap__recall_begin(job, tenant->journal, error);

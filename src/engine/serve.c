@@ -420,6 +420,7 @@ static struct chunk *prepare(struct pmap__server *server, const struct pmap__fra
     if (op && !pmap__fold_init(&chunk->fold, op, (size_t)f->leaf, (size_t)f->total, server->place))
         goto fail;
     chunk->fold.verdict = &chunk->failures;
+    chunk->fold.cancelled = &chunk->cancelled;
     chunk->fold.apart = f->wants & PMAP__APART;
     chunk->fold.limits = limits_of(f);
     return chunk;
