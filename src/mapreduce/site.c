@@ -11,9 +11,10 @@
 /* ---- Sizes ---- */
 
 /* Bytes of all fronts of a rank, and of one. A front pays as long as a look into it costs less than a way to a table, even far beyond
- * the cache that a core has to itself; but all threads have one, and keys that are in all of them are there several times. */
-#define FRONTS ((uint64_t)40 << 20)
-#define FRONT_MAX ((size_t)20 << 20)
+ * the cache that a core has to itself; but all threads have one, and keys that are in all of them are there several times. Of two
+ * threads they leave 64 MiB, and three times the keys, room for all else. */
+#define FRONTS ((uint64_t)35 << 20)
+#define FRONT_MAX ((size_t)35 << 19)
 
 static size_t between(uint64_t size, size_t least, size_t most)
 {
