@@ -595,6 +595,10 @@ static void handle(struct pmap__server *server, int from, const struct pmap__fra
         server->sharing.size = f->size;
         break;
     case PMAP__LOST:
+        if (!server->port->survives || f->rank >= server->port->size || f->rank == server->root || f->rank == server->port->rank) {
+            fail(server, "was told of a death with a bad rank");
+            break;
+        }
         server->port->ops->lost(server->port, f->rank);
         if (server->place->post)
             pmap__post_lost(server->place->post, f->rank);

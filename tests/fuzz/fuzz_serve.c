@@ -136,5 +136,7 @@ void fuzz_seeds(void)
         fuzz_put_message(&(struct pmap__frame){.kind = PMAP__HOLD}, NULL, 0, whole, 0);
         fuzz_put_message(&(struct pmap__frame){.kind = PMAP__UNSHARE, .id = 8, .size = 100}, NULL, 0, whole, 0);
         fuzz_put_end();
+        fuzz_put_message(&(struct pmap__frame){.kind = PMAP__LOST, .rank = 2}, NULL, 0, whole, 0); /* nobody survives here */
+        fuzz_put_end();
     }
 }
