@@ -86,6 +86,15 @@ appears() { # file seconds
     done
 }
 
+# Wait until all three nodes have nothing to do, for a minute.
+all_idle() {
+    local end=$((SECONDS + 60))
+    until [[ $(run sinfo -h -N -o %T | grep -cx idle) == 3 ]]; do
+        ((SECONDS < end)) || { run sinfo -N -l; return 1; }
+        read -rt 0.2 <> <(:) || :
+    done
+}
+
 # Nothing of the program runs on any node.
 nothing_runs() { # program
     local process

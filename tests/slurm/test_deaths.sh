@@ -71,14 +71,6 @@ blinks() {
     comes_to_say 'node3: PMAP_OK, 0 wrong' 30 && ends "$job" COMPLETED 30
 }
 
-all_idle() {
-    local end=$((SECONDS + 60))
-    until [[ $(run sinfo -h -N -o %T | grep -cx idle) == 3 ]]; do
-        ((SECONDS < end)) || { run sinfo -N -l; return 1; }
-        read -rt 0.2 <> <(:) || :
-    done
-}
-
 if [[ $mode != hosts ]]; then
     check "srun -K0: two of six ranks die in a map" survives_srun map 'map: PMAP_OK, 0 wrong'
     check "srun -K0: two of six ranks die with shared data" survives_srun share 'share: PMAP_OK, 0 wrong'

@@ -15,14 +15,6 @@ begin() { # options…
     appears "$directory/ready" 30
 }
 
-all_idle() {
-    local end=$((SECONDS + 60))
-    until [[ $(run sinfo -h -N -o %T | grep -cx idle) == 3 ]]; do
-        ((SECONDS < end)) || { run sinfo -N -l; return 1; }
-        read -rt 0.2 <> <(:) || :
-    done
-}
-
 # The run ends, and says which rank is lost.
 is_noticed() { # seconds
     local begun=$SECONDS
