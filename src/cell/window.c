@@ -2,9 +2,10 @@
  * Copyright (c) 2026 the pmap authors */
 #include "cell/window.h"
 
+#include "base/room.h"
+
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -35,22 +36,10 @@ int pmap__window_file(void)
     return file;
 }
 
-/* Has the machine so much memory to spare? */
+/* Is there so much memory to spare? */
 static bool is_there(size_t size)
 {
-    unsigned long long kib;
-    char line[128];
-    bool enough = true;
-
-    if (size <= SMALL)
-        return true;
-    FILE *file = fopen("/proc/meminfo", "re");
-    while (file && fgets(line, sizeof line, file))
-        if (sscanf(line, "MemAvailable: %llu", &kib) == 1)
-            enough = size / 1024 < kib;
-    if (file)
-        fclose(file);
-    return enough;
+    return size <= SMALL || size < pmap__room_of_node("");
 }
 
 static size_t whole_pages(size_t size)
