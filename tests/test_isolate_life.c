@@ -348,7 +348,7 @@ static void programs_timer_disturbs_nothing(void)
 static void begin_slowly(const void *initarg)
 {
     (void)initarg;
-    spin(0.2);
+    spin(0.6);
 }
 
 /* A time limit is for items, not for what a worker does before the first. */
@@ -363,15 +363,17 @@ static void slow_initializer_costs_no_item(void)
     CHECK_STATUS(pmap_create(&pool, .threads = test_threads(), .isolate = true, .thread_initializer = begin_slowly), PMAP_OK);
     if (pool == NULL)
         return;
-    CHECK_STATUS(pmap_map(pool, die_as, in, out, FEW, .timeout = 0.1, .on_error = PMAP_COLLECT, .statuses = statuses), PMAP_OK);
+    CHECK_STATUS(pmap_map(pool, die_as, in, out, FEW, .timeout = 0.4, .on_error = PMAP_COLLECT, .statuses = statuses), PMAP_OK);
     for (int i = 0; i < FEW; i++)
         CHECK_STATUS(statuses[i], i == 3 ? PMAP_ECRASHED : PMAP_OK);
     pmap_destroy(pool);
 }
 
 enum { OVERSTAYS = 1, FOLLOWS };
+#define OVERSTAY 0.5 /* seconds that an item has */
 
-/* The first ends when its time is over and SIGKILL underway, for its zygote is stopped; it is delivered a little later. */
+/* The first ends when its time is over and SIGKILL underway, for its zygote is stopped; it is delivered a little later, while the
+ * second runs, which needs far less than its time. */
 static int overstay(int role)
 {
     int zygote = (int)getppid();
@@ -382,7 +384,7 @@ static int overstay(int role)
         return role;
     signal(SIGTERM, SIG_IGN);
     kill(zygote, SIGSTOP);
-    spin(1.3);
+    spin(OVERSTAY + 1.3);
     if (fork() == 0) {
         setsid();
         spin(0.05);
@@ -404,7 +406,7 @@ static void late_sigkill_hits_nobody_else(void)
         return;
     }
     CHECK_STATUS(pmap_create(&pool, .threads = 1, .isolate = true), PMAP_OK);
-    CHECK_STATUS(pmap_map(pool, overstay, in, out, 4, .chunksize = 1, .timeout = 0.1, .on_error = PMAP_COLLECT, .statuses = statuses), PMAP_OK);
+    CHECK_STATUS(pmap_map(pool, overstay, in, out, 4, .chunksize = 1, .timeout = OVERSTAY, .on_error = PMAP_COLLECT, .statuses = statuses), PMAP_OK);
     for (int i = 0; i < 4; i++)
         if (i != 1)
             CHECK_STATUS(statuses[i], PMAP_OK);
