@@ -454,7 +454,7 @@ void pmap__deal_cancel(struct pmap__root *root, const struct pmap__job *job)
 static void lose_ticket(struct pmap__root *root, struct pmap__ticket *ticket, bool counts)
 {
     ticket_answered(root, ticket);
-    pmap__root_lose(root, ticket, counts);
+    pmap__again_lose(root, ticket, counts);
     ticket->sent = ticket->lost = true; /* a copy was sent */
     ticket_settle(root, ticket);
 }
@@ -741,7 +741,7 @@ static void has_its_copy(struct pmap__root *root, int rank, uint64_t size)
     root->peers[rank].owes = false;
     root->owing--;
     root->refused |= size != root->gathering->size;
-    pmap__root_hand_round(root);
+    pmap__sharing_hand_round(root);
 }
 
 /* A message that is no answer to a chunk, or makes no sense, as error says. */

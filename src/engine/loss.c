@@ -130,7 +130,7 @@ static void lose(struct pmap__root *root, int rank, const char *who, uint64_t al
         root->owing--;
     }
     if (root->gathering)
-        pmap__root_hand_round(root);
+        pmap__sharing_hand_round(root);
     if (root->others == 0) {
         pmap__root_forsake(root, &root->open.single);
         pmap__root_forsake(root, &root->open.bulk);

@@ -24,7 +24,6 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/patience.h"
-#include "base/signals.h"
 #include "engine/here.h"
 #include "engine/isolate.h"
 #include "engine/post.h"
@@ -34,12 +33,11 @@
 #include "wire/frame.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #define ATTENTIVE (200 * PMAP__US)
 
 /* Under the lock: after it the root may be gone with the job. */
-static void put_into_inbox(struct pmap__root *root, struct pmap__note *note)
+void pmap__root_post(struct pmap__root *root, struct pmap__note *note)
 {
     note->next = NULL;
     *root->inbox_last = note;
@@ -49,14 +47,14 @@ static void put_into_inbox(struct pmap__root *root, struct pmap__note *note)
         pmap__bell_ring(root->loop.bell);
 }
 
-static void tell(struct pmap__root *root, struct pmap__note *note)
+void pmap__root_tell(struct pmap__root *root, struct pmap__note *note)
 {
     pthread_mutex_lock(&root->lock);
-    put_into_inbox(root, note);
+    pmap__root_post(root, note);
     pthread_mutex_unlock(&root->lock);
 }
 
-static void ring(struct pmap__root *root, atomic_bool *flag)
+void pmap__root_ring(struct pmap__root *root, atomic_bool *flag)
 {
     pthread_mutex_lock(&root->lock);
     atomic_store(flag, true);
@@ -95,7 +93,7 @@ static void complete(struct pmap__root *root, struct pmap__job *job)
 }
 
 /* Is the job for the root's own threads alone? */
-static bool is_mine(const struct pmap__root *root, const struct pmap__job *job)
+bool pmap__root_has_alone(const struct pmap__root *root, const struct pmap__job *job)
 {
     return job->form.aim && (root->port == NULL || job->form.aim - 1 == root->port->rank);
 }
@@ -114,152 +112,6 @@ void pmap__root_unlist(struct pmap__root *root, struct pmap__job *job)
     root->offer_around = true; /* the next job may suit ranks that this one had no chunk for */
 }
 
-/* ---- Running again ---- */
-
-static void open_job(struct pmap__root *root, struct pmap__job *job);
-
-static void put_off(struct pmap__root *root, struct pmap__job *child, uint64_t due)
-{
-    child->due = due;
-    child->next = root->later;
-    root->later = child;
-}
-
-static void run_again(struct pmap__root *root, struct pmap__job *child)
-{
-    uint64_t delay = child->form.retry_delay;
-
-    if (delay)
-        put_off(root, child, pmap__now() + delay);
-    else if (child->losses)
-        put_off(root, child, root->quiet);
-    else
-        open_job(root, child);
-}
-
-static void adopt(struct pmap__root *root, const struct pmap__job *job, struct pmap__job *child)
-{
-    child->root = root;
-    child->place = job->place;
-    child->all_threads = job->all_threads;
-    child->times = job->times;
-    child->id = job->id;
-    child->work.finished = job->work.finished;
-    child->parent->children++;
-}
-
-static void raise_child(struct pmap__root *root, struct pmap__job *job, size_t item, size_t n, const struct pmap__record *record)
-{
-    struct pmap__job *child = pmap__job_again(job, item, n, record);
-
-    if (child == NULL) {
-        job->failures.forgot = true;
-        return;
-    }
-    adopt(root, job, child);
-    run_again(root, child);
-}
-
-/* The positions were lost with this rank: why they will not be run again. */
-static void give_up_lost(struct pmap__root *root, struct pmap__job *job, size_t begin, size_t n, int rank)
-{
-    const char *who = root->peers[rank].who ? root->peers[rank].who : "a rank died", *task = job->form.task->name;
-    size_t item = pmap__job_at(job, begin) * (job->fold ? job->fold->leaf : 1);
-    struct pmap_error error;
-
-    if (job->form.aim)
-        pmap__error_set(&error, PMAP_ELOST, "pmap: %s, and %s was for it alone", who, task);
-    else if (job->losses + 1 < PMAP__LOSSES_MAX)
-        pmap__error_set(&error, PMAP_ELOST, "pmap: %s while running item %zu of %s, and there was no memory to run it again", who, item, task);
-    else
-        pmap__error_set(&error, PMAP_ELOST, "pmap: %s failed at item %zu: %s while running it, as %d other ranks had", task, item, who,
-                        job->losses);
-    error.rank = rank;
-    pmap__job_fail(job, begin, n, &error);
-}
-
-void pmap__root_lose(struct pmap__root *root, const struct pmap__ticket *ticket, bool counts)
-{
-    struct pmap__job *job = ticket->job, *child = NULL;
-    size_t begin = ticket->begin, n = ticket->n;
-    int losses = job->losses + counts;
-    bool last_chance = losses + 1 == PMAP__LOSSES_MAX;
-
-    if (pmap__job_is_over(job)) {
-        pmap__job_skip(job, begin, begin + n);
-    } else if (job->form.aim || losses == PMAP__LOSSES_MAX) {
-        give_up_lost(root, job, begin, n, ticket->rank);
-        job->losses += job->attempt > 1;
-    } else if (job->attempt > 1) {
-        job->lost = true;
-        job->losses = losses;
-    } else if ((child = pmap__job_lost(job, begin, n, last_chance ? 1 : ticket->grain, losses)) == NULL) {
-        give_up_lost(root, job, begin, n, ticket->rank);
-    } else {
-        adopt(root, job, child);
-        put_off(root, child, root->quiet);
-    }
-    if (pmap__job_is_over(job))
-        atomic_store(&root->cancels, true); /* perhaps these failures were too many */
-}
-
-/* Make a child of each item that failed in the first run, or of each block; what was not run has its verdict. */
-static void raise_children(struct pmap__root *root, struct pmap__job *job)
-{
-    job->children++; /* it must not end while we raise others */
-    pthread_mutex_lock(&job->failures.lock);
-    struct pmap__record *record = pmap__failures_take(&job->failures);
-    pthread_mutex_unlock(&job->failures.lock);
-    while (record) {
-        struct pmap__record *next = record->next;
-        size_t end = record->item + record->n, n = job->form.task->block && !job->fold ? record->n : 1;
-        bool wanted = record->status != PMAP_ECANCELLED && record->status != PMAP_ELOST && !pmap__job_is_over(job);
-        for (size_t item = record->item; item < end && wanted; item += n)
-            raise_child(root, job, item, n, record);
-        if (!wanted)
-            pmap__job_never_again(job, record);
-        pmap__record_free(record);
-        record = next;
-    }
-    job->children--;
-}
-
-static void begin_anew(struct pmap__root *root, struct pmap__job *child)
-{
-    pmap__work_init(&child->work);
-    child->rates = 0;
-    child->rated_threads = 0;
-    run_again(root, child);
-}
-
-/* A second run is over: well, or to be tried once more, or given up. Or what was lost has been run. */
-static void child_done(struct pmap__root *root, struct pmap__job *child)
-{
-    struct pmap__job *parent = child->parent;
-    bool bad = child->failures.count || child->failures.cancelled, first = child->attempt == 1;
-    bool again = !first && child->losses < PMAP__LOSSES_MAX && pmap__job_may_retry(child) && !pmap__job_is_over(parent);
-
-    free(child->ranks);
-    child->ranks = NULL;
-    if (again)
-        pmap__job_retry(child);
-    if (again || child->lost) {
-        child->lost = false;
-        begin_anew(root, child);
-        return;
-    }
-    if (bad && first)
-        pmap__job_merge(child);
-    else if (bad)
-        pmap__job_give_up(child);
-    if (pmap__job_is_over(parent))
-        atomic_store(&root->cancels, true); /* with this failure there are too many */
-    parent->children--;
-    pmap__job_fini(child);
-    free(child);
-    pmap__root_settle(root, parent);
-}
-
 void pmap__root_settle(struct pmap__root *root, struct pmap__job *job)
 {
     if (pmap__job_is_over(job))
@@ -267,7 +119,7 @@ void pmap__root_settle(struct pmap__root *root, struct pmap__job *job)
     if (pmap__work_left(&job->work) > 0)
         return;
     if (job->form.retries && !job->parent)
-        raise_children(root, job);
+        pmap__again_raise(root, job);
     if (job->away > 0)
         return;
     if (job->local && pmap__team_withdraw(root->team, &job->work))
@@ -277,7 +129,7 @@ void pmap__root_settle(struct pmap__root *root, struct pmap__job *job)
     pmap__root_unlist(root, job);
     root->alive--;
     if (job->parent)
-        child_done(root, job);
+        pmap__again_done(root, job);
     else
         complete(root, job);
 }
@@ -291,14 +143,14 @@ static bool needs_loop(const struct pmap__job *job)
 }
 
 /* The team has left the work, on its last thread. */
-static void local_finished(struct pmap__work *work)
+void pmap__root_local_finished(struct pmap__work *work)
 {
     struct pmap__job *job = (struct pmap__job *)work;
 
     if (job->direct && !needs_loop(job))
         complete(job->root, job);
     else
-        tell(job->root, &job->local_done);
+        pmap__root_tell(job->root, &job->local_done);
 }
 
 static bool make_ranks(struct pmap__root *root, struct pmap__job *job)
@@ -345,7 +197,7 @@ static void go_without_ranks(struct pmap__root *root, struct pmap__job *job)
 static bool is_for_root(const struct pmap__root *root, const struct pmap__job *child)
 {
     bool harmless = child->losses == 0 || root->others == 0;
-    return root->team && harmless && (child->form.aim == 0 || is_mine(root, child));
+    return root->team && harmless && (child->form.aim == 0 || pmap__root_has_alone(root, child));
 }
 
 void pmap__root_forsake(struct pmap__root *root, struct pmap__queue *queue)
@@ -364,11 +216,11 @@ void pmap__root_forsake(struct pmap__root *root, struct pmap__queue *queue)
     }
 }
 
-static void open_job(struct pmap__root *root, struct pmap__job *job)
+void pmap__root_open(struct pmap__root *root, struct pmap__job *job)
 {
     root->alive++;
     job->known = true;
-    bool mine = is_mine(root, job);
+    bool mine = pmap__root_has_alone(root, job);
     if (job->parent && is_for_root(root, job)) {
         job->local = true;
         pmap__team_add(root->team, &job->work);
@@ -390,7 +242,7 @@ static void open_job(struct pmap__root *root, struct pmap__job *job)
 static void read_note(struct pmap__root *root, struct pmap__job *job, enum pmap__news news)
 {
     if (news == PMAP__SUBMITTED) {
-        open_job(root, job);
+        pmap__root_open(root, job);
         return;
     }
     if (job->direct) { /* it is the loop's from here on */
@@ -449,29 +301,6 @@ static void settle_cancelled(struct pmap__root *root, struct pmap__job *job)
     pmap__root_settle(root, job);
 }
 
-/* Second runs of cancelled jobs that have not begun never will. */
-static void drop_later(struct pmap__root *root)
-{
-    struct pmap__job **at = &root->later, *dropped = NULL;
-
-    while (*at) {
-        struct pmap__job *child = *at;
-        if (!pmap__job_is_over(child->parent)) {
-            at = &child->next;
-            continue;
-        }
-        *at = child->next;
-        child->next = dropped;
-        dropped = child;
-    }
-    while (dropped) {
-        struct pmap__job *child = dropped;
-        dropped = child->next;
-        pmap__job_skip_rest(child);
-        child_done(root, child);
-    }
-}
-
 /* What cannot be written down any more is not computed any more. Under the lock. */
 static void cancel_unrecorded(struct pmap__tenant *tenant)
 {
@@ -500,244 +329,8 @@ static bool handle_cancels(struct pmap__root *root)
         list = job->next;
         settle_cancelled(root, job);
     }
-    drop_later(root);
+    pmap__again_drop(root);
     return true;
-}
-
-/* When it may begin. What was lost with a rank waits until no other has died for a while. */
-static uint64_t due_of(const struct pmap__root *root, const struct pmap__job *child)
-{
-    return child->losses && child->due < root->quiet ? root->quiet : child->due;
-}
-
-/* Open what has become due; say when the next will be. */
-static bool wake_later(struct pmap__root *root)
-{
-    struct pmap__job **at = &root->later;
-    uint64_t now = root->later ? pmap__now() : 0;
-    bool happened = false;
-
-    root->loop.due = 0;
-    while (*at) {
-        struct pmap__job *child = *at;
-        uint64_t due = due_of(root, child);
-        if (due <= now) {
-            *at = child->next;
-            open_job(root, child);
-            happened = true;
-            continue;
-        }
-        if (root->loop.due == 0 || due < root->loop.due)
-            root->loop.due = due;
-        at = &child->next;
-    }
-    return happened;
-}
-
-/* ---- Sharing ----
- *
- * To share is a collective call, and whoever has entered one hears nothing until all have. A rank that lends its thread comes
- * only between two items, so nobody enters before everybody can: the loop tells the ranks to HOLD and goes on with all else,
- * cancels above all; each rank says that it is READY; at the last of them the loop says SHARE or UNSHARE, and all enter.
- * One at a time, in the order of the calls. */
-
-static void tell_ranks(struct pmap__root *root, const struct pmap__frame *frame)
-{
-    if (root->port && !pmap__deal_tell(root, frame))
-        root->port->ops->abort(root->port, "pmap: ranks could not be told of shared data");
-}
-
-/* The root's part; collective over the port, if it is not NULL. */
-static void keep(struct pmap__root *root, struct pmap__sharing *s, struct pmap__port *port)
-{
-    s->status = pmap__shares_add(&root->shared, port, port ? port->rank : 0, s->id, s->data, s->size);
-    if (s->status != PMAP_OK)
-        return;
-    atomic_store(&((struct pmap__tenant *)(uintptr_t)s->tenant)->shares, true);
-    pmap__shares_find(&root->shared, NULL, s->id)->tenant = s->tenant;
-}
-
-static void share(struct pmap__root *root, struct pmap__sharing *s)
-{
-    tell_ranks(root, &(struct pmap__frame){.kind = PMAP__SHARE, .id = s->id, .size = s->size});
-    keep(root, s, root->port);
-    if (s->status == PMAP_EMPI)
-        root->port->ops->abort(root->port, "pmap: data could not be shared");
-}
-
-/* What the tenant shares under this id, or one of all. */
-static void take_away(struct pmap__root *root, struct pmap__sharing *s)
-{
-    struct pmap__shared *shared = pmap__shares_find(&root->shared, s->tenant, s->id);
-
-    tell_ranks(root, &(struct pmap__frame){.kind = PMAP__UNSHARE, .id = shared->id, .size = shared->size});
-    pmap__shares_remove(&root->shared, root->port, shared->id);
-    s->status = PMAP_OK;
-}
-
-/* Is there (still) something for it to take away? */
-static bool finds(const struct pmap__root *root, const struct pmap__sharing *s)
-{
-    return pmap__shares_find(&root->shared, s->tenant, s->id) != NULL;
-}
-
-/* Begin with a request, or with the next part of it; or it is over, and gone. */
-static void gather(struct pmap__root *root, struct pmap__sharing *s, bool more)
-{
-    root->gathering = more ? s : NULL;
-    root->ready = 0;
-    if (more) {
-        tell_ranks(root, &(struct pmap__frame){.kind = PMAP__HOLD});
-        return;
-    }
-    atomic_store(&s->done, true);
-    pmap__wait_over();
-}
-
-static struct pmap__sharing *next_request(struct pmap__root *root)
-{
-    if (!atomic_load_explicit(&root->shares, memory_order_acquire) || root->said_bye)
-        return NULL;
-    pthread_mutex_lock(&root->lock);
-    struct pmap__sharing *s = root->sharing;
-    if (s)
-        root->sharing = s->next;
-    if (root->sharing == NULL) {
-        root->sharing_last = &root->sharing;
-        atomic_store(&root->shares, false);
-    }
-    pthread_mutex_unlock(&root->lock);
-    return s;
-}
-
-/* ---- Sharing among ranks that may die ----
- *
- * A collective call would wait for the dead. So each rank is sent a copy of its own, behind everything else that it is sent, and says
- * when it has it. What is on its way at a time is bounded, for it is memory of the root's. */
-
-/* Bytes on their way; a single copy may be more. */
-#define ROUND_MAX ((size_t)256 << 20)
-
-static bool is_each_given_own(const struct pmap__root *root)
-{
-    return root->port && root->port->survives;
-}
-
-/* False if it has to wait. */
-static bool give_copy(struct pmap__root *root, int rank)
-{
-    const struct pmap__sharing *s = root->gathering;
-    struct pmap__frame frame = {.kind = PMAP__SHARE, .id = s->id, .size = s->size};
-    unsigned char head[PMAP__HEAD_MAX];
-
-    if (rank == root->port->rank || root->peers[rank].dead)
-        return true;
-    if (root->owing > 0 && s->size > ROUND_MAX / (size_t)(root->owing + 1))
-        return false;
-    enum pmap_status status = root->port->ops->send(root->port, rank, head, pmap__frame_encode(&frame, head), s->data, s->size, NULL);
-    if (status == PMAP_EMPI)
-        root->port->ops->abort(root->port, "pmap: data could not be shared");
-    root->refused |= status != PMAP_OK;
-    root->peers[rank].owes = status == PMAP_OK;
-    root->owing += status == PMAP_OK;
-    return true;
-}
-
-void pmap__root_hand_round(struct pmap__root *root)
-{
-    while (root->given < root->ranks && (root->refused || give_copy(root, root->given)))
-        root->given++;
-}
-
-static void begin_round(struct pmap__root *root, struct pmap__sharing *s)
-{
-    root->given = root->owing = 0;
-    root->refused = false;
-    while (s->remove && finds(root, s))
-        take_away(root, s);
-    if (!s->remove)
-        keep(root, s, NULL);
-    if (s->remove || s->status != PMAP_OK) {
-        gather(root, s, false);
-        return;
-    }
-    root->gathering = s;
-    pmap__root_hand_round(root);
-}
-
-static bool go_on_round(struct pmap__root *root, struct pmap__sharing *s)
-{
-    if (root->given < root->ranks || root->owing > 0)
-        return false;
-    if (root->refused) {
-        take_away(root, s);
-        s->status = PMAP_ENOMEM;
-    }
-    gather(root, s, false);
-    return true;
-}
-
-static bool handle_shares(struct pmap__root *root)
-{
-    struct pmap__sharing *s = root->gathering;
-
-    if (s && is_each_given_own(root))
-        return go_on_round(root, s);
-    if (s == NULL && is_each_given_own(root)) {
-        s = next_request(root);
-        if (s)
-            begin_round(root, s);
-        return s != NULL;
-    }
-    if (s == NULL) {
-        s = next_request(root);
-        if (s)
-            gather(root, s, !s->remove || finds(root, s));
-        return s != NULL;
-    }
-    if (root->ready < root->ranks - 1)
-        return false;
-    if (s->remove)
-        take_away(root, s);
-    else
-        share(root, s);
-    gather(root, s, s->remove && finds(root, s));
-    return true;
-}
-
-static bool is_shared(const void *argument)
-{
-    return atomic_load(&((const struct pmap__sharing *)argument)->done);
-}
-
-static enum pmap_status request(struct pmap__root *root, struct pmap__sharing *s)
-{
-    atomic_init(&s->done, false);
-    s->next = NULL;
-    pthread_mutex_lock(&root->lock);
-    *root->sharing_last = s;
-    root->sharing_last = &s->next;
-    pthread_mutex_unlock(&root->lock);
-    ring(root, &root->shares);
-    pmap__wait(is_shared, s, PMAP__FOR_EVER);
-    return s->status;
-}
-
-enum pmap_status pmap__tenant_share(struct pmap__tenant *tenant, uint64_t id, const void *data, size_t size,
-                                    struct pmap_error *error)
-{
-    struct pmap__sharing s = {.tenant = tenant, .id = id, .data = data, .size = size};
-    if (request(tenant->root, &s) == PMAP_OK)
-        return PMAP_OK;
-    return pmap__error_set(error, s.status, "pmap_share: no memory for %zu bytes on some node", size);
-}
-
-enum pmap_status pmap__tenant_unshare(struct pmap__tenant *tenant, uint64_t id, struct pmap_error *error)
-{
-    struct pmap__sharing s = {.remove = true, .tenant = tenant, .id = id, .status = PMAP_EINVAL}; /* if there is none */
-    if (request(tenant->root, &s) == PMAP_OK)
-        return PMAP_OK;
-    return pmap__error_set(error, s.status, "pmap_unshare: the pool has no shared data with this handle");
 }
 
 /* ---- The loop ---- */
@@ -807,8 +400,8 @@ static bool step(struct pmap__loop *loop)
 
     happened |= read_inbox(root);
     happened |= handle_cancels(root);
-    happened |= handle_shares(root);
-    happened |= wake_later(root);
+    happened |= pmap__sharing_handle(root);
+    happened |= pmap__again_wake(root);
     happened |= send_letters(root);
     if (root->offer_around) /* first: a look at the network takes as long as a message */
         pmap__deal_around(root);
@@ -843,96 +436,10 @@ enum pmap_status pmap__root_admits(const struct pmap__root *root, struct pmap_er
                            "MPI_THREAD_MULTIPLE, so only the thread that created the pool may");
 }
 
-/* Its loop is told if note is not NULL. */
-static bool join_tenant(struct pmap__tenant *tenant, struct pmap__job *job, struct pmap__note *note)
-{
-    struct pmap__root *root = tenant->root;
-
-    pthread_mutex_lock(&root->lock);
-    bool open = tenant->state == PMAP__OPEN || (tenant->state == PMAP__CLOSED && job->form.late) || job->form.last;
-    open = open && pmap__interrupt_admits(tenant, job);
-    if (open) {
-        job->before = NULL;
-        job->after = tenant->jobs;
-        if (job->after)
-            job->after->before = job;
-        tenant->jobs = job;
-        atomic_fetch_add(&tenant->pending, 1);
-        atomic_fetch_add(&root->pending, 1);
-    }
-    if (open && note)
-        put_into_inbox(root, note);
-    pthread_mutex_unlock(&root->lock);
-    return open;
-}
-
-static enum pmap_status refusal(struct pmap__tenant *tenant, const char *call, struct pmap_error *error)
-{
-    if (pmap__cause_is_set(&tenant->cause))
-        return pmap__cause_error(&tenant->cause, call, NULL, error);
-    return pmap__error_set(error, PMAP_ECLOSED, "%s: the pool is closed", call);
-}
-
-/* No thread of the root was free for it. */
-static void submit_to_loop(struct pmap__root *root, struct pmap__job *job)
-{
-    pthread_mutex_lock(&root->lock);
-    job->direct = false;
-    job->local = true;
-    put_into_inbox(root, &job->submitted);
-    pthread_mutex_unlock(&root->lock);
-}
-
-static enum pmap_status submit(struct pmap__tenant *tenant, struct pmap__job *job, struct pmap_error *error)
-{
-    struct pmap__root *root = tenant->root;
-
-    job->root = root;
-    job->tenant = tenant;
-    job->place = root->place;
-    job->own_fold.place = root->place;
-    job->own_fold.verdict = pmap__job_verdict(job);
-    job->own_fold.cancelled = pmap__job_flag(job);
-    job->all_threads = root->all_threads;
-    job->id = atomic_fetch_add(&root->last_id, 1) + 1;
-    enum pmap_status status = pmap__recall_begin(job, tenant->journal, error);
-    if (status != PMAP_OK)
-        return status;
-    job->work.finished = local_finished;
-    bool mine = is_mine(root, job), local = root->team && job->work.n > 0 && (mine || job->form.aim == 0);
-    bool direct = local && (root->port == NULL || job->place_in_line.single);
-    job->direct = direct;
-    job->local = local && !direct;
-    if (!join_tenant(tenant, job, direct ? NULL : &job->submitted))
-        return refusal(tenant, job->form.call, error);
-    if (direct && (root->port == NULL || mine)) {
-        pmap__team_add(root->team, &job->work);
-        return PMAP_OK;
-    }
-    if (direct && pmap__team_offer(root->team, &job->work))
-        return PMAP_OK;
-    if (direct)
-        submit_to_loop(root, job);
-    /* The loop must have opened it before it hears that the team has left it: so the team comes last. Other ranks may have been
-     * faster by then, and the loop, with them, may have tried to end the job. */
-    if (local && !pmap__team_add_left(root->team, &job->work))
-        tell(root, &job->local_done);
-    return PMAP_OK;
-}
-
-enum pmap_status pmap__tenant_submit(struct pmap__tenant *tenant, struct pmap__job *job, struct pmap_error *error)
-{
-    enum pmap_status status = submit(tenant, job, error);
-
-    if (status != PMAP_OK)
-        pmap__job_refuse(job);
-    return status;
-}
-
 void pmap__root_cancel(struct pmap__root *root, struct pmap__job *job)
 {
     atomic_store(&job->cancelled, true);
-    ring(root, &root->cancels);
+    pmap__root_ring(root, &root->cancels);
 }
 
 int pmap__root_ranks(const struct pmap__root *root)
@@ -990,7 +497,7 @@ static void abandon(struct pmap__loop *loop)
     }
     pthread_mutex_unlock(&root->lock);
     atomic_store(&root->closing, true);
-    ring(root, &root->cancels);
+    pmap__root_ring(root, &root->cancels);
 }
 
 void pmap__root_discard(struct pmap__root *root)
@@ -1081,14 +588,14 @@ static bool is_finished(const void *loop)
     return ((const struct pmap__loop *)loop)->finished;
 }
 
-static void root_destroy(struct pmap__root *root)
+void pmap__root_destroy(struct pmap__root *root)
 {
     struct pmap__team *team = root->team;
     void (*closed)(void *) = root->closed;
     void *argument = root->argument;
 
     pmap__watch_remove(&root->watched);
-    ring(root, &root->closing);
+    pmap__root_ring(root, &root->closing);
     if (root->caller_steps)
         pmap__caller_run(is_finished, &root->loop, PMAP__FOR_EVER);
     else
@@ -1097,134 +604,4 @@ static void root_destroy(struct pmap__root *root)
     pmap__root_discard(root);
     if (closed)
         closed(argument);
-}
-
-/* ---- Tenants ---- */
-
-/* The journal cannot be written to any more; by its own thread. */
-static void journal_broke(void *argument)
-{
-    struct pmap__root *root = argument;
-    ring(root, &root->cancels);
-}
-
-void pmap__tenant_enter(struct pmap__tenant *tenant, struct pmap__root *root, struct pmap__journal *journal, bool signals,
-                        double walltime)
-{
-    *tenant = (struct pmap__tenant){.root = root, .state = PMAP__OPEN, .journal = journal, .signals = signals};
-    if (journal)
-        pmap__journal_alarm(journal, journal_broke, root);
-    if (walltime > 0)
-        tenant->limit = pmap__limit_in((uint64_t)(walltime * 1e9));
-    tenant->limited = walltime > 0 || (walltime == 0 && pmap__watch_expects_limit());
-    if (signals)
-        pmap__signals_hold();
-    pmap__cause_init(&tenant->cause);
-    atomic_init(&tenant->asked, false);
-    atomic_init(&tenant->pending, 0);
-    atomic_init(&tenant->shares, false);
-    pthread_mutex_lock(&root->lock);
-    tenant->next = root->tenants;
-    root->tenants = tenant;
-    pthread_mutex_unlock(&root->lock);
-    pmap__signals_ring(); /* the watcher has another clock to look at, perhaps, and a signal may have come before */
-}
-
-static void set_state(struct pmap__tenant *tenant, enum pmap__tenancy state)
-{
-    pthread_mutex_lock(&tenant->root->lock);
-    if (state > tenant->state)
-        tenant->state = state;
-    if (state == PMAP__TERMINATED)
-        pmap__interrupt_cancel(tenant, false);
-    pthread_mutex_unlock(&tenant->root->lock);
-}
-
-void pmap__tenant_close(struct pmap__tenant *tenant)
-{
-    set_state(tenant, PMAP__CLOSED);
-}
-
-void pmap__tenant_terminate(struct pmap__tenant *tenant)
-{
-    set_state(tenant, PMAP__TERMINATED);
-    ring(tenant->root, &tenant->root->cancels);
-}
-
-enum pmap__tenancy pmap__tenant_state(struct pmap__tenant *tenant)
-{
-    pthread_mutex_lock(&tenant->root->lock);
-    enum pmap__tenancy state = tenant->state;
-    pthread_mutex_unlock(&tenant->root->lock);
-    return state;
-}
-
-enum pmap_status pmap__tenant_admits(struct pmap__tenant *tenant, const char *call, struct pmap_error *error)
-{
-    pthread_mutex_lock(&tenant->root->lock);
-    bool open = tenant->state == PMAP__OPEN && pmap__interrupt_admits(tenant, NULL);
-    pthread_mutex_unlock(&tenant->root->lock);
-    return open ? PMAP_OK : refusal(tenant, call, error);
-}
-
-static bool is_empty(const void *tenant)
-{
-    return atomic_load(&((const struct pmap__tenant *)tenant)->pending) == 0;
-}
-
-void pmap__tenant_hold(struct pmap__tenant *tenant)
-{
-    atomic_fetch_add(&tenant->pending, 1);
-    atomic_fetch_add(&tenant->root->pending, 1);
-}
-
-void pmap__tenant_release(struct pmap__tenant *tenant)
-{
-    struct pmap__root *root = tenant->root;
-
-    pthread_mutex_lock(&root->lock); /* so that the root outlives its bell's ringing */
-    atomic_fetch_sub(&root->pending, 1);
-    atomic_fetch_sub(&tenant->pending, 1);
-    pmap__bell_ring(root->loop.bell);
-    pthread_mutex_unlock(&root->lock);
-    pmap__wait_over();
-}
-
-void pmap__tenant_join(struct pmap__tenant *tenant)
-{
-    pmap__wait(is_empty, tenant, PMAP__FOR_EVER);
-}
-
-/* All of its calls have ended. */
-static void close_journal(struct pmap__tenant *tenant)
-{
-    struct pmap_error error;
-
-    pthread_mutex_lock(&tenant->root->lock);
-    struct pmap__journal *journal = tenant->journal;
-    tenant->journal = NULL;
-    pthread_mutex_unlock(&tenant->root->lock);
-    if (pmap__journal_close(journal, &error) != PMAP_OK)
-        pmap__warn("%s", error.text + strlen("pmap: "));
-}
-
-void pmap__tenant_leave(struct pmap__tenant *tenant)
-{
-    struct pmap__root *root = tenant->root;
-    struct pmap__sharing all = {.remove = true, .tenant = tenant};
-
-    close_journal(tenant);
-    if (atomic_load(&tenant->shares))
-        request(root, &all);
-    pthread_mutex_lock(&root->lock);
-    struct pmap__tenant **at = &root->tenants;
-    while (*at != tenant)
-        at = &(*at)->next;
-    *at = tenant->next;
-    bool last = root->tenants == NULL, signals = tenant->signals;
-    pthread_mutex_unlock(&root->lock);
-    if (last)
-        root_destroy(root);
-    if (signals)
-        pmap__signals_release();
 }

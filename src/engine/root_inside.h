@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026 the pmap authors
  *
- * What the parts of a root share: root.c, its loop and the lives of jobs; deal.c, the chunks that it deals to other ranks;
- * loss.c, ranks that die; and interrupt.c, what ends it all early. Nobody else includes this.
+ * What the parts of a root share: root.c, its loop and the lives of jobs; tenant.c, the pools that it serves; again.c, what is
+ * run again; deal.c, the chunks that it deals to other ranks; sharing.c, data that all of them get; loss.c, ranks that die;
+ * and interrupt.c, what ends it all early. Nobody else includes this.
  */
 #ifndef PMAP_ENGINE_ROOT_INSIDE_H
 #define PMAP_ENGINE_ROOT_INSIDE_H
@@ -97,15 +98,32 @@ static inline struct pmap__job *pmap__job_in_line(struct pmap__waiter *place)
 }
 
 /* root.c */
+void pmap__root_open(struct pmap__root *root, struct pmap__job *job);   /* hand it out; the loop alone */
 void pmap__root_settle(struct pmap__root *root, struct pmap__job *job); /* complete it if nothing is outstanding; it may be gone */
 void pmap__root_unlist(struct pmap__root *root, struct pmap__job *job);
+void pmap__root_forsake(struct pmap__root *root, struct pmap__queue *queue); /* the root alone runs what waits here, or nobody does */
+bool pmap__root_has_alone(const struct pmap__root *root, const struct pmap__job *job); /* is it for the root's own threads alone? */
+void pmap__root_local_finished(struct pmap__work *work); /* the team has left the work of a job */
+void pmap__root_post(struct pmap__root *root, struct pmap__note *note); /* to the loop; under the lock */
+void pmap__root_tell(struct pmap__root *root, struct pmap__note *note); /* the same, without it */
+void pmap__root_ring(struct pmap__root *root, atomic_bool *flag);       /* set it, and let the loop look */
+void pmap__root_destroy(struct pmap__root *root);                       /* its last tenant has left */
+
+/* again.c */
+void pmap__again_raise(struct pmap__root *root, struct pmap__job *job); /* what failed in its first run */
+void pmap__again_done(struct pmap__root *root, struct pmap__job *child); /* a child is over; it may be gone */
+bool pmap__again_wake(struct pmap__root *root); /* open what has become due; true if there was any */
+void pmap__again_drop(struct pmap__root *root); /* end what waits, but need not be run any more */
 
 /* The rank of the ticket has died: its items are run again, or given up. They are the first run still; a second run, which is of one
  * piece, begins anew when it has ended. When they have been lost twice each is by itself, so that those that kill ranks are told from
  * those that were near. counts: the rank may have begun them. */
-void pmap__root_lose(struct pmap__root *root, const struct pmap__ticket *ticket, bool counts);
-void pmap__root_forsake(struct pmap__root *root, struct pmap__queue *queue); /* the root alone runs what waits here, or nobody does */
-void pmap__root_hand_round(struct pmap__root *root); /* go on sending shared data */
+void pmap__again_lose(struct pmap__root *root, const struct pmap__ticket *ticket, bool counts);
+
+/* sharing.c */
+enum pmap_status pmap__sharing_request(struct pmap__root *root, struct pmap__sharing *s); /* waits until it is done; any thread */
+bool pmap__sharing_handle(struct pmap__root *root); /* the loop's part; true if anything happened */
+void pmap__sharing_hand_round(struct pmap__root *root); /* go on sending shared data */
 
 /* interrupt.c */
 uint64_t pmap__interrupt_look(struct pmap__watched *watched); /* the watcher's look at a root */

@@ -57,7 +57,7 @@ struct chunk {
     struct chunk *next;           /* in another of the server's lists, or none */
 };
 
-/* The way into a collective call: see root.c. The root never asks for two at once. */
+/* The way into a collective call: see sharing.c. The root never asks for two at once. */
 struct sharing {
     bool hold;  /* we are wanted, and have not answered yet */
     bool ready; /* we have, and begin no item on the loop's own thread until it is over: it would keep all others waiting */
@@ -537,7 +537,7 @@ static bool is_own_copy(const struct pmap__server *server, int from, const struc
     return server->port->survives && from == server->root && (f->kind == PMAP__SHARE || f->kind == PMAP__UNSHARE);
 }
 
-/* Where ranks may die each has its own copy of what is shared: see root.c. No item runs that uses what is taken away. */
+/* Where ranks may die each has its own copy of what is shared: see sharing.c. No item runs that uses what is taken away. */
 static void take_copy(struct pmap__server *server, const struct pmap__frame *f, const void *body, size_t size)
 {
     struct pmap__frame answer = {.kind = PMAP__READY, .id = f->id, .size = f->size};
