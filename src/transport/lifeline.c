@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026 the pmap authors
  *
- * The root listens on a port of its own choice and broadcasts where, with a random token; every rank tries all of the root's
- * addresses at the same time, for it does not know which network reaches it, and keeps the connection on which the root answers
- * first. Then nobody listens any more.
+ * Each rank connects to the root (reach.h); then nobody listens any more.
  *
  * A connection is a strand. Each end's thread alone reads it; it is written and closed under the lock, which is one for the
  * process, because whoever ends all ranks writes to all strands from whichever thread it is. What travels are single bytes.
@@ -13,13 +11,10 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/thread.h"
+#include "transport/reach.h"
 
 #include <errno.h>
-#include <ifaddrs.h>
-#include <net/if.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,36 +28,16 @@
 #define HEARTBEAT_MIN 0.1
 #define HEARTBEAT_MAX 86400.0
 #define HEARTBEAT_DEFAULT 2.0
-#define TOKEN 16
-#define ADDRESSES 16 /* of the root that are tried */
-#define HOST 64
-#define CONNECT_TIME (10 * PMAP__S) /* ten thousand ranks at once lose packets, which come again after 1, 3 and 7 s */
-#define PATIENCE (200 * PMAP__MS)   /* so long may nobody take the news: far longer than a loop naps, sooner than launchers kill */
+#define PATIENCE (200 * PMAP__MS) /* so long may nobody take the news: far longer than a loop naps, sooner than launchers kill */
 
 /* The bytes. */
 enum { BEAT = '.', BYE = 'B', END = 'E' };
-
-/* How to reach the root. Broadcast as it is: all ranks run the same program on machines of one kind. */
-struct call {
-    uint32_t heartbeat; /* ms; 0: there will be no lifelines */
-    uint32_t addresses;
-    unsigned char token[TOKEN], answer[TOKEN]; /* what the rank says, and what the root says to that */
-    char host[HOST];
-    struct in6_addr address[ADDRESSES]; /* IPv4 as ::ffff:a.b.c.d */
-    in_port_t port;                     /* in network order */
-};
-
-struct hello {
-    unsigned char token[TOKEN];
-    int32_t rank;
-    char host[HOST];
-};
 
 enum fate { ALIVE, ABSENT, LEFT, DIED, UNREACHABLE, TOLD };
 
 struct strand {
     int fd;             /* -1: closed */
-    struct hello hello; /* rank and host of the other end, */
+    struct pmap__hello hello; /* rank and host of the other end, */
     size_t got;         /* of which so much has come, */
     bool known;         /* and all is well */
     struct strand *next; /* of those that are not known yet */
@@ -70,7 +45,7 @@ struct strand {
 
 struct pmap__lifeline {
     struct pmap__port *port;
-    struct call call;
+    struct pmap__call call;
     int root, epoll, bell_fd; /* writing to bell_fd wakes the thread */
     pthread_t thread;
     atomic_bool stop, complete; /* complete: nobody will connect any more */
@@ -107,13 +82,6 @@ static uint64_t interval(const struct pmap__lifeline *line)
 
 /* ---- Sockets ---- */
 
-static void close_fd(int *fd)
-{
-    if (*fd >= 0)
-        close(*fd);
-    *fd = -1;
-}
-
 static void watch_fd(const struct pmap__lifeline *line, int fd, void *what)
 {
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = what};
@@ -125,7 +93,7 @@ static void unwatch_fd(const struct pmap__lifeline *line, int *fd)
 {
     if (*fd >= 0)
         epoll_ctl(line->epoll, EPOLL_CTL_DEL, *fd, NULL);
-    close_fd(fd);
+    pmap__close_fd(fd);
 }
 
 /* Never waits: what does not fit is not sent, for then there is enough under way. */
@@ -157,179 +125,6 @@ static void raise_limit(int ranks)
     setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-static struct in6_addr mapped(struct in_addr address)
-{
-    struct in6_addr six = {.s6_addr = {[10] = 0xff, [11] = 0xff}};
-    memcpy(six.s6_addr + 12, &address, sizeof address);
-    return six;
-}
-
-/* Addresses that mean nothing on another link do not help. */
-static bool address_of(const struct sockaddr *from, struct in6_addr *address)
-{
-    if (from && from->sa_family == AF_INET) {
-        *address = mapped(((const struct sockaddr_in *)(const void *)from)->sin_addr);
-        return true;
-    }
-    if (from == NULL || from->sa_family != AF_INET6)
-        return false;
-    *address = ((const struct sockaddr_in6 *)(const void *)from)->sin6_addr;
-    return !IN6_IS_ADDR_LINKLOCAL(address);
-}
-
-static void add_addresses(struct call *call, const struct ifaddrs *list, bool loopback)
-{
-    for (const struct ifaddrs *i = list; i && call->addresses < ADDRESSES; i = i->ifa_next)
-        if ((i->ifa_flags & IFF_UP) && loopback == ((i->ifa_flags & IFF_LOOPBACK) != 0) &&
-            address_of(i->ifa_addr, &call->address[call->addresses]))
-            call->addresses++;
-}
-
-/* Those of the loopback device come last, and help where there is no network at all. */
-static void list_addresses(struct call *call)
-{
-    struct ifaddrs *list;
-
-    if (getifaddrs(&list) != 0)
-        return;
-    add_addresses(call, list, false);
-    add_addresses(call, list, true);
-    freeifaddrs(list);
-}
-
-static int bind_any(int family)
-{
-    struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_addr = in6addr_any};
-    struct sockaddr_in four = {.sin_family = AF_INET};
-    bool is_six = family == AF_INET6;
-    int off = 0, fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-    if (fd >= 0 && is_six)
-        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
-    if (fd >= 0 && (bind(fd, is_six ? (const void *)&six : (const void *)&four, is_six ? sizeof six : sizeof four) != 0 ||
-                    listen(fd, SOMAXCONN) != 0))
-        close_fd(&fd);
-    return fd;
-}
-
-static int listen_anywhere(in_port_t *port)
-{
-    struct sockaddr_in6 name = {0};
-    socklen_t size = sizeof name;
-    int fd = bind_any(AF_INET6);
-
-    if (fd < 0)
-        fd = bind_any(AF_INET);
-    if (fd >= 0 && getsockname(fd, (struct sockaddr *)&name, &size) != 0)
-        close_fd(&fd);
-    *port = name.sin6_port; /* it is at the same place in both */
-    return fd;
-}
-
-/* ---- A rank calls the root ---- */
-
-struct attempt {
-    int fd; /* -1: it has failed */
-    bool connected;
-    size_t got;
-    unsigned char answer[TOKEN];
-};
-
-static int begin_connect(const struct in6_addr *address, in_port_t port)
-{
-    struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_addr = *address, .sin6_port = port};
-    struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = port};
-    bool is_four = IN6_IS_ADDR_V4MAPPED(address);
-    int fd = socket(is_four ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-    memcpy(&four.sin_addr, address->s6_addr + 12, sizeof four.sin_addr);
-    if (fd >= 0 && connect(fd, is_four ? (const void *)&four : (const void *)&six, is_four ? sizeof four : sizeof six) != 0 &&
-        errno != EINPROGRESS)
-        close_fd(&fd);
-    return fd;
-}
-
-/* The connection stands: say who we are. Or it has failed: errno says why. */
-static bool introduce(struct attempt *a, const struct hello *hello)
-{
-    int error = 0;
-    socklen_t size = sizeof error;
-
-    getsockopt(a->fd, SOL_SOCKET, SO_ERROR, &error, &size);
-    if (error == 0 && send(a->fd, hello, sizeof *hello, MSG_NOSIGNAL) == (ssize_t)sizeof *hello)
-        return a->connected = true;
-    errno = error ? error : ECONNRESET; /* a greeting of a hundred bytes fits, or nothing does */
-    return false;
-}
-
-/* True when the whole answer is here and is the root's; errno is 0 if it may still come. */
-static bool is_answered(struct attempt *a, const struct call *call)
-{
-    ssize_t n = recv(a->fd, a->answer + a->got, TOKEN - a->got, 0);
-
-    if (n == 0)
-        errno = ECONNRESET;
-    if (n <= 0) {
-        errno = errno == EAGAIN || errno == EINTR ? 0 : errno;
-        return false;
-    }
-    a->got += (size_t)n;
-    errno = a->got == TOKEN ? ECONNREFUSED : 0; /* somebody else's */
-    return a->got == TOKEN && memcmp(a->answer, call->answer, TOKEN) == 0;
-}
-
-/* Go on with one attempt, about which poll() has something to say; true if it is the one. *why: why the last failed. */
-static bool advance(struct attempt *a, const struct call *call, const struct hello *hello, int *why)
-{
-    if (!a->connected && introduce(a, hello))
-        return false;
-    if (a->connected && is_answered(a, call))
-        return true;
-    if (errno == 0)
-        return false;
-    *why = errno;
-    close_fd(&a->fd);
-    return false;
-}
-
-/* The index of the attempt on which the root has answered; -1, and errno. */
-static int race(struct attempt attempts[], uint32_t n, const struct call *call, const struct hello *hello)
-{
-    uint64_t end = pmap__now() + CONNECT_TIME, now;
-    struct pollfd polled[ADDRESSES];
-    int why = EHOSTUNREACH, open = 1;
-
-    while (open > 0 && (now = pmap__now()) < end) {
-        open = 0;
-        for (uint32_t i = 0; i < n; i++) {
-            polled[i] = (struct pollfd){.fd = attempts[i].fd, .events = attempts[i].connected ? POLLIN : POLLOUT};
-            open += attempts[i].fd >= 0;
-        }
-        if (open && poll(polled, n, (int)((end - now) / PMAP__MS) + 1) == 0)
-            why = ETIMEDOUT;
-        for (uint32_t i = 0; i < n; i++)
-            if (polled[i].fd >= 0 && polled[i].revents && advance(&attempts[i], call, hello, &why))
-                return (int)i;
-    }
-    errno = why;
-    return -1;
-}
-
-/* A connection to the root; -1, and errno. */
-static int reach_root(const struct call *call, const struct hello *hello)
-{
-    struct attempt attempts[ADDRESSES] = {0};
-
-    for (uint32_t i = 0; i < call->addresses; i++)
-        attempts[i].fd = begin_connect(&call->address[i], call->port);
-    int winner = race(attempts, call->addresses, call, hello), why = errno;
-    for (uint32_t i = 0; i < call->addresses; i++)
-        if ((int)i != winner)
-            close_fd(&attempts[i].fd);
-    errno = why;
-    return winner >= 0 ? attempts[winner].fd : -1;
-}
-
 /* ---- The root is called ---- */
 
 static void guest_remove(struct pmap__lifeline *line, struct strand *guest)
@@ -357,7 +152,7 @@ static void accept_guest(struct pmap__lifeline *line)
     if (fd < 0 && (errno == EMFILE || errno == ENFILE))
         unwatch_fd(line, &line->listener); /* it would say so for ever; who comes now is refused */
     if (guest == NULL) {
-        close_fd(&fd);
+        pmap__close_fd(&fd);
         return;
     }
     guest->fd = fd;
@@ -369,11 +164,11 @@ static void accept_guest(struct pmap__lifeline *line)
 /* The guest is a rank: its connection is the rank's from now on. Whoever comes second with the same name is not answered. */
 static void welcome(struct pmap__lifeline *line, struct strand *guest)
 {
-    const struct hello *h = &guest->hello;
-    bool well = memcmp(h->token, line->call.token, TOKEN) == 0 && h->rank >= 0 && h->rank < line->n &&
+    const struct pmap__hello *h = &guest->hello;
+    bool well = memcmp(h->token, line->call.token, PMAP__TOKEN) == 0 && h->rank >= 0 && h->rank < line->n &&
                 !line->strands[h->rank].known;
 
-    if (!well || send(guest->fd, line->call.answer, TOKEN, MSG_NOSIGNAL) != TOKEN) {
+    if (!well || send(guest->fd, line->call.answer, PMAP__TOKEN, MSG_NOSIGNAL) != PMAP__TOKEN) {
         guest_remove(line, guest);
         return;
     }
@@ -381,7 +176,7 @@ static void welcome(struct pmap__lifeline *line, struct strand *guest)
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = strand};
     *strand = *guest;
     strand->known = true;
-    strand->hello.host[HOST - 1] = '\0';
+    strand->hello.host[PMAP__HOST - 1] = '\0';
     harden(strand->fd, line->call.heartbeat);
     epoll_ctl(line->epoll, EPOLL_CTL_MOD, strand->fd, &event);
     atomic_store(&line->fates[h->rank], ALIVE);
@@ -408,7 +203,7 @@ static void read_hello(struct pmap__lifeline *line, struct strand *guest)
  * knows, so each says so. */
 static void end_alone(const struct pmap__lifeline *line)
 {
-    char text[HOST + 128];
+    char text[PMAP__HOST + 128];
 
     snprintf(text, sizeof text, "pmap: rank %d lost the connection to the root, rank %d on %s", line->port->rank, line->root,
              line->call.host);
@@ -588,7 +383,7 @@ static void close_in_child(void)
 {
     for (struct pmap__lifeline *line = all.first; line; line = line->next)
         for (int i = 0; i < line->n; i++)
-            close_fd(&line->strands[i].fd);
+            pmap__close_fd(&line->strands[i].fd);
     all.first = NULL;
     pthread_mutex_unlock(&all.lock);
 }
@@ -604,9 +399,9 @@ static void line_free(struct pmap__lifeline *line)
 {
     if (line == NULL)
         return;
-    close_fd(&line->listener);
-    close_fd(&line->epoll);
-    close_fd(&line->bell_fd);
+    pmap__close_fd(&line->listener);
+    pmap__close_fd(&line->epoll);
+    pmap__close_fd(&line->bell_fd);
     free(line->strands);
     free(line->fates);
     free(line);
@@ -671,13 +466,13 @@ static enum pmap_status read_heartbeat(uint32_t *heartbeat, struct pmap_error *e
 }
 
 /* A line that can be called, with its thread; NULL if something is short. */
-static struct pmap__lifeline *line_of_root(struct pmap__port *port, struct call *call)
+static struct pmap__lifeline *line_of_root(struct pmap__port *port, struct pmap__call *call)
 {
     struct pmap__lifeline *line = line_create(port, port->rank, port->size);
 
-    if (line == NULL || getrandom(call->token, TOKEN, 0) != TOKEN || getrandom(call->answer, TOKEN, 0) != TOKEN)
+    if (line == NULL || getrandom(call->token, PMAP__TOKEN, 0) != PMAP__TOKEN || getrandom(call->answer, PMAP__TOKEN, 0) != PMAP__TOKEN)
         goto fail;
-    line->listener = listen_anywhere(&call->port);
+    line->listener = pmap__reach_listen(&call->port);
     if (line->listener < 0)
         goto fail;
     line->call = *call;
@@ -690,14 +485,14 @@ fail:
 }
 
 /* Make the root ready to be called; *call is what it broadcasts, and says that there are no lifelines if that fails. */
-static enum pmap_status prepare(struct pmap__port *port, struct call *call, struct pmap_error *error)
+static enum pmap_status prepare(struct pmap__port *port, struct pmap__call *call, struct pmap_error *error)
 {
     enum pmap_status status = read_heartbeat(&call->heartbeat, error);
 
     if (status != PMAP_OK || call->heartbeat == 0)
         return status;
     raise_limit(port->size);
-    list_addresses(call);
+    pmap__reach_list(call);
     gethostname(call->host, sizeof call->host - 1);
     if (line_of_root(port, call))
         return PMAP_OK;
@@ -706,18 +501,18 @@ static enum pmap_status prepare(struct pmap__port *port, struct call *call, stru
 }
 
 /* 0, or the errno that says why this rank has no lifeline. */
-static int call_root(struct pmap__port *port, int root, const struct call *call)
+static int call_root(struct pmap__port *port, int root, const struct pmap__call *call)
 {
-    struct hello hello = {.rank = port->rank};
+    struct pmap__hello hello = {.rank = port->rank};
     struct pmap__lifeline *line = line_create(port, root, 1);
     int why = ENOMEM;
 
     if (line == NULL)
         return why;
-    memcpy(hello.token, call->token, TOKEN);
+    memcpy(hello.token, call->token, PMAP__TOKEN);
     gethostname(hello.host, sizeof hello.host - 1);
     line->call = *call;
-    line->strands[0].fd = reach_root(call, &hello);
+    line->strands[0].fd = pmap__reach_root(call, &hello);
     if (line->strands[0].fd < 0) {
         why = errno;
         goto fail;
@@ -727,7 +522,7 @@ static int call_root(struct pmap__port *port, int root, const struct call *call)
     watch_fd(line, line->strands[0].fd, &line->strands[0]);
     if (line_start(line))
         return 0;
-    close_fd(&line->strands[0].fd);
+    pmap__close_fd(&line->strands[0].fd);
 fail:
     line_free(line);
     return why;
@@ -750,7 +545,7 @@ static int count_missing(const struct pmap__port *port, const int why[])
 enum pmap_status pmap__lifeline_open(struct pmap__port *port, int root, int *missing, struct pmap_error *error)
 {
     bool i_am_root = port->rank == root;
-    struct call call = {0};
+    struct pmap__call call = {0};
     int *whys = i_am_root ? calloc((size_t)port->size, sizeof *whys) : NULL, why = 0;
     enum pmap_status status = PMAP_OK;
 
@@ -792,7 +587,7 @@ static void say_goodbye(struct strand *strand)
     say(strand->fd, BYE);
     while (strand->fd >= 0 && recv(strand->fd, bytes, sizeof bytes, MSG_DONTWAIT) > 0)
         ;
-    close_fd(&strand->fd);
+    pmap__close_fd(&strand->fd);
 }
 
 void pmap__lifeline_close(struct pmap__lifeline *line)
