@@ -5,6 +5,7 @@
  */
 #include "harness.h"
 #include "wire/frame.h"
+#include "wire/span.h"
 
 #include <limits.h>
 #include <stdlib.h>
@@ -24,10 +25,11 @@ static struct pmap__frame sample_chunk(bool reduction)
 {
     struct pmap__frame f = {.kind = PMAP__CHUNK, .ticket = UINT64_C(0xfedcba9876543210), .begin = 1000, .n = 17, .grain = 5,
                             .task = UINT64_MAX, .args_size = 24, .result_size = 8, .job = UINT64_C(0x8000000000000001),
-                            .seed = UINT64_C(0x123456789abcdef0), .priority = -3, .wants = PMAP__WANT_RECORDS | PMAP__NAMED | PMAP__LIMITED,
-                            .timeout = UINT64_C(1) << 40, .max_rss = UINT64_C(1) << 50};
+                            .seed = UINT64_C(0x123456789abcdef0), .priority = -3, .wants = PMAP__WANT_RECORDS | PMAP__NAMED | PMAP__LIMITED | PMAP__TRACED,
+                            .timeout = UINT64_C(1) << 40, .max_rss = UINT64_C(1) << 50, .observer = UINT64_C(1) << 62,
+                            .call = UINT64_C(5) << 48 | 9, .chunk = UINT64_C(1) << 33, .attempt = 3};
     if (reduction) {
-        f.wants = PMAP__WANT_RECORDS | PMAP__WANT_STOP | PMAP__LIMITED;
+        f.wants = PMAP__WANT_RECORDS | PMAP__WANT_STOP | PMAP__LIMITED | PMAP__TRACED;
         f.op = UINT64_MAX - 1;
         f.leaf = 64;
         f.total = 1016 * 64 + 1; /* leaves 1000 to 1016: the last of them is the last of all, and has one item */
@@ -58,6 +60,10 @@ static struct pmap__frame sample(int kind)
         f.failed = 2;
         f.skipped = 11;
         f.records = 4;
+        f.timed = true;
+        f.arrived = UINT64_C(1) << 60;
+        f.begun = f.arrived + 1;
+        f.ended = UINT64_MAX;
         f.error = &e;
         break;
     case PMAP__REFUSAL:
@@ -113,12 +119,14 @@ static bool same_chunk(const struct pmap__frame *a, const struct pmap__frame *b)
     return a->ticket == b->ticket && a->begin == b->begin && a->n == b->n && a->grain == b->grain && a->task == b->task &&
            a->args_size == b->args_size && a->result_size == b->result_size && a->job == b->job && a->seed == b->seed &&
            a->priority == b->priority && a->wants == b->wants && a->timeout == b->timeout &&
-           a->max_rss == b->max_rss && a->op == b->op && a->leaf == b->leaf && a->total == b->total;
+           a->max_rss == b->max_rss && a->op == b->op && a->leaf == b->leaf && a->total == b->total && a->observer == b->observer &&
+           a->call == b->call && a->chunk == b->chunk && a->attempt == b->attempt;
 }
 
 static bool same_answer(const struct pmap__frame *a, const struct pmap__frame *b)
 {
     return a->busy == b->busy && a->failed == b->failed && a->skipped == b->skipped && a->records == b->records &&
+           a->timed == b->timed && a->arrived == b->arrived && a->begun == b->begun && a->ended == b->ended &&
            (a->error == NULL) == (b->error == NULL) && (a->error == NULL || same_error(a->error, b->error));
 }
 
@@ -166,6 +174,7 @@ static void extreme_fields_survive_too(void)
     f.priority = INT_MAX;
     f.wants = 0;
     f.timeout = f.max_rss = 0;
+    f.observer = f.call = f.chunk = f.attempt = 0;
     survives(&f);
     f = sample(REDUCTION);
     f.begin = SIZE_MAX - 1;
@@ -175,6 +184,9 @@ static void extreme_fields_survive_too(void)
     f = sample(PMAP__RESULT); /* all is well: no error is in it */
     f.failed = f.skipped = f.records = 0;
     f.error = NULL;
+    survives(&f);
+    f.timed = false;
+    f.arrived = f.begun = f.ended = 0;
     survives(&f);
     f = sample(PMAP__BYE);
     f.met = &none;
@@ -294,7 +306,7 @@ static void accepted(struct pmap__frame f)
     } while (0)
 
 /* Each field has here its lowest and highest values that are in range, and their neighbours that are not. Fields that are not in the list of
- * a kind take any number: ticket, task, job, seed, priority, op, busy, words, where, times, code. */
+ * a kind take any number: ticket, task, job, seed, priority, call, chunk, op, busy, arrived, words, where, times, code. */
 static void fields_of_a_chunk_out_of_range_are_refused_by_name(void)
 {
     ACCEPTED(PMAP__CHUNK, begin = 0);
@@ -329,6 +341,11 @@ static void fields_of_a_chunk_out_of_range_are_refused_by_name(void)
     ACCEPTED(PMAP__CHUNK, max_rss = INT64_MAX);
     ACCEPTED(PMAP__CHUNK, max_rss = 0);
     REFUSED(PMAP__CHUNK, max_rss = (uint64_t)INT64_MAX + 1, "max_rss");
+    ACCEPTED(PMAP__CHUNK, observer = UINT64_MAX);
+    REFUSED(PMAP__CHUNK, observer = 0, "observer");
+    ACCEPTED(PMAP__CHUNK, attempt = 1);
+    ACCEPTED(PMAP__CHUNK, attempt = UINT_MAX);
+    REFUSED(PMAP__CHUNK, attempt = 0, "attempt");
 }
 
 static void leaves_that_are_not_there_are_refused_by_name(void)
@@ -374,6 +391,10 @@ static void fields_of_answers_out_of_range_are_refused_by_name(void)
     ACCEPTED(PMAP__RESULT, records = 4);
     REFUSED(PMAP__RESULT, records = 5, "records");
     REFUSED(PMAP__RESULT, records = UINT64_MAX, "records");
+    ACCEPTED(PMAP__RESULT, begun = f.arrived);
+    REFUSED(PMAP__RESULT, begun = f.arrived - 1, "begun");
+    ACCEPTED(PMAP__RESULT, ended = f.begun);
+    REFUSED(PMAP__RESULT, ended = f.begun - 1, "ended");
 }
 
 static void error_refused(int kind, struct pmap_error changed, const char *field)
@@ -638,6 +659,71 @@ static void errors_alone_survive_too(void)
     CHECK_NAMES(why.text, "error.text");
 }
 
+/* ---- Spans ---- */
+
+static struct pmap__span sample_span(void)
+{
+    return (struct pmap__span){.call = UINT64_MAX, .chunk = UINT64_C(0x8000000000000001), .item = 5, .last = 90, .n = 17,
+                               .begin = 1000, .end = UINT64_C(1) << 60, .busy = 77, .failed = 9, .given_up = 8,
+                               .thread = INT_MAX, .attempt = UINT_MAX, .kind = PMAP__SPAN_ITEMS, .isolated = true};
+}
+
+/* The field that reading it names; NULL if it is read, and is the same. Bytes of its own, as above. */
+static const char *read_span(struct pmap__span span)
+{
+    unsigned char *bytes = malloc(PMAP__SPAN_SIZE);
+    struct pmap__span back;
+
+    pmap__span_encode(&span, bytes);
+    const char *bad = pmap__span_decode(bytes, &back);
+    free(bytes);
+    if (bad == NULL)
+        CHECK(back.call == span.call && back.chunk == span.chunk && back.item == span.item && back.last == span.last && back.n == span.n &&
+              back.begin == span.begin && back.end == span.end && back.busy == span.busy && back.failed == span.failed &&
+              back.given_up == span.given_up && back.thread == span.thread && back.attempt == span.attempt &&
+              back.kind == span.kind && back.isolated == span.isolated);
+    return bad;
+}
+
+#define SPAN_ACCEPTED(change)                     \
+    do {                                          \
+        struct pmap__span s = sample_span();      \
+        s.change;                                 \
+        CHECK(read_span(s) == NULL);              \
+    } while (0)
+#define SPAN_REFUSED(change, field)               \
+    do {                                          \
+        struct pmap__span s = sample_span();      \
+        s.change;                                 \
+        const char *bad = read_span(s);           \
+        if (CHECK(bad != NULL))                   \
+            CHECK_TEXT(bad, field);               \
+    } while (0)
+
+static void fields_of_spans_out_of_range_are_refused_by_name(void)
+{
+    SPAN_ACCEPTED(call = 0);
+    SPAN_ACCEPTED(item = 74);
+    SPAN_REFUSED(item = 75, "n");
+    SPAN_REFUSED(item = 91, "last");
+    SPAN_ACCEPTED(last = 21);
+    SPAN_REFUSED(last = 20, "n");
+    SPAN_REFUSED(n = 0, "n");
+    SPAN_REFUSED(kind = PMAP__SPAN_CREATE, "n");
+    SPAN_REFUSED(kind = PMAP__SPAN_KINDS, "kind");
+    SPAN_ACCEPTED(begin = s.end - s.busy);
+    SPAN_REFUSED(begin = s.end - s.busy + 1, "busy");
+    SPAN_REFUSED(end = 999, "end");
+    SPAN_REFUSED(failed = 18, "failed");
+    SPAN_REFUSED(failed = 10, "given_up");
+    SPAN_REFUSED(given_up = UINT64_MAX, "given_up");
+    SPAN_REFUSED(thread = -1, "thread");
+    SPAN_ACCEPTED(attempt = 1);
+    SPAN_REFUSED(attempt = 0, "attempt");
+    struct pmap__span create = {.begin = 3, .end = 3, .attempt = 1, .kind = PMAP__SPAN_CREATE};
+    CHECK(read_span(create) == NULL);
+}
+
 static const struct test tests[] = {TEST(frames_survive_their_way_through_bytes),
                                     TEST(extreme_fields_survive_too),
                                     TEST(longest_frames_fit),
@@ -659,6 +745,7 @@ static const struct test tests[] = {TEST(frames_survive_their_way_through_bytes)
                                     TEST(cut_records_are_refused),
                                     TEST(fields_of_records_out_of_range_are_refused_by_name),
                                     TEST(errors_alone_survive_too),
+                                    TEST(fields_of_spans_out_of_range_are_refused_by_name),
                                     {NULL, NULL}};
 
 int main(int argc, char *argv[])

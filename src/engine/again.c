@@ -36,6 +36,8 @@ static void adopt(struct pmap__root *root, const struct pmap__job *job, struct p
     child->all_threads = job->all_threads;
     child->times = job->times;
     child->id = job->id;
+    child->subject = job->subject;
+    child->subject.attempt = (unsigned)child->attempt;
     child->work.finished = job->work.finished;
     child->parent->children++;
 }

@@ -266,10 +266,13 @@ static void send_run(struct pmap__root *root, struct pmap__job *job, int rank, s
         frame.leaf = job->fold->leaf;
         frame.total = job->fold->total;
     }
+    pmap__observe_dealt(ticket, size, &frame);
     size_t head_size = pmap__frame_encode(&frame, head);
     ticket->sent = size <= root->port->copied;
     enum pmap_status status = root->port->ops->send(root->port, rank, head, head_size, body, size,
                                                     ticket->sent ? NULL : ticket);
+    if (ticket->sent)
+        pmap__observe_sent(ticket);
     root->handled++;
     root->moved += size;
     if (status == PMAP_ENOMEM)
@@ -454,6 +457,7 @@ void pmap__deal_cancel(struct pmap__root *root, const struct pmap__job *job)
 static void lose_ticket(struct pmap__root *root, struct pmap__ticket *ticket, bool counts)
 {
     ticket_answered(root, ticket);
+    pmap__observe_answer(ticket, PMAP__CHUNK_LOST, NULL, 0);
     pmap__again_lose(root, ticket, counts);
     ticket->sent = ticket->lost = true; /* a copy was sent */
     ticket_settle(root, ticket);
@@ -546,6 +550,8 @@ static const char *bad_field_of_result(const struct pmap__ticket *ticket, const 
         return "error.item";
     if (!has_right_records(ticket, frame))
         return "records";
+    if (frame->timed != (ticket->seen.chunk != 0))
+        return "timed";
     return is_right_size(ticket, frame, size) ? NULL : "size";
 }
 
@@ -775,6 +781,8 @@ static void handle(struct pmap__root *root, int from, struct pmap__ticket *ticke
         refused(ticket->job, ticket, frame);
     else
         take_result(root, ticket, frame, body, size);
+    pmap__observe_answer(ticket, frame->kind == PMAP__REFUSAL ? PMAP__CHUNK_REFUSED : frame->failed ? PMAP__CHUNK_FAILED : PMAP__CHUNK_OK,
+                         frame, size);
     ticket_answered(root, ticket);
     ticket_settle(root, ticket);
     while (offer(root, from, true))
@@ -841,6 +849,7 @@ static void sent(void *owner, void *token)
         return;
     }
     ticket->sent = true;
+    pmap__observe_sent(ticket);
     ticket_settle(root, ticket);
 }
 

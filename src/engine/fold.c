@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "engine/isolate.h"
+#include "engine/recorder.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -340,6 +341,12 @@ void pmap__fold_leaf(const struct pmap__fold *fold, struct pmap__run *run, size_
     free(batch.values);
 }
 
+static void note_leaf(const struct pmap__fold *fold, const struct pmap__run *run, size_t position)
+{
+    size_t first = (run->base + position) * fold->leaf, left = fold->total - first;
+    pmap__noting_piece(run->noting, first, left < fold->leaf ? left : fold->leaf);
+}
+
 void pmap__fold_span(struct pmap__fold *fold, struct pmap__run *run, size_t begin, size_t end)
 {
     struct batch batch;
@@ -354,11 +361,14 @@ void pmap__fold_span(struct pmap__fold *fold, struct pmap__run *run, size_t begi
             pmap__fold_miss(run, begin, PMAP_ENOMEM);
         return;
     }
-    for (; begin < end; begin++)
+    for (; begin < end; begin++) {
         if (fold_leaf(fold, run, &batch, begin))
             pmap__fold_keep(fold, run, begin, batch.acc);
         else
             pmap__fold_miss(run, begin, PMAP_EFAILED);
+        if (run->noting)
+            note_leaf(fold, run, begin);
+    }
     free(batch.values);
 }
 

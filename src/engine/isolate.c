@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "engine/recorder.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -159,6 +160,8 @@ static void item_failed(const struct errand *e, size_t i, const struct pmap_erro
     size_t position = e->begin + i, n = run->task->block && !e->fold ? e->n : 1;
     char *result = e->fold ? NULL : pmap__run_result(run, position);
 
+    if (run->noting)
+        pmap__noting_miss(run->noting, n, false);
     if (e->fold) {
         pmap__failures_count(run->failures, error, 1);
         pmap__fold_miss(run, position, error->status);
@@ -181,6 +184,14 @@ static void item_skipped(const struct errand *e, size_t i, size_t n)
     pmap__failures_skipped(e->run->failures, n);
     for (; n > 0; n--)
         pmap__fold_miss(e->run, e->begin + i++, PMAP_EFAILED);
+}
+
+/* The same, and it had begun. */
+static void item_gave_up(const struct errand *e, size_t i, size_t n)
+{
+    if (e->run->noting)
+        pmap__noting_miss(e->run->noting, n, true);
+    item_skipped(e, i, n);
 }
 
 static void take_bytes(const struct errand *e, size_t i)
@@ -265,7 +276,7 @@ static size_t settle_death(const struct errand *e, size_t done, struct pmap__wat
     if (watch->condemned != item)
         watch->why = NULL; /* that was about another */
     if (watch->condemned == item && watch->why == NULL)
-        item_skipped(e, done, n);
+        item_gave_up(e, done, n);
     else
         item_crashed(e, done, watch);
     return done + n;
@@ -360,7 +371,7 @@ static size_t give_turn(struct errand *e, size_t from, struct pmap__watch *watch
         if (order->failed)
             item_failed(e, done, error_of(order));
         else
-            item_skipped(e, done, n);
+            item_gave_up(e, done, n);
         return done + n;
     }
     return pmap__cell_is_home(cell) ? done : settle_death(e, done, watch);
@@ -418,6 +429,18 @@ static size_t do_errand(struct errand *e, size_t end)
     return at;
 }
 
+/* These n positions have been dealt with. */
+static void note(const struct errand *e, size_t n)
+{
+    struct pmap__run *run = e->run;
+    size_t at = e->begin;
+
+    for (; run->names && at < e->begin + n - 1; at++)
+        pmap__noting_count(run->noting, pmap__run_name(run, at), 1);
+    n -= at - e->begin;
+    pmap__noting_piece(run->noting, e->fold ? (run->base + at) * e->fold->leaf : pmap__run_name(run, at), items_in(e, at, n));
+}
+
 static void run_all(struct errand *e, size_t end)
 {
     while (e->begin < end) {
@@ -428,6 +451,8 @@ static void run_all(struct errand *e, size_t end)
         size_t n = do_errand(e, end);
         if (e->run->ran && !e->fold)
             e->run->ran(e->run, e->begin, e->begin + n);
+        if (e->run->noting)
+            note(e, n);
         e->begin += n;
     }
 }

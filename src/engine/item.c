@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "engine/isolate.h"
+#include "engine/recorder.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,6 +66,8 @@ void pmap__run_wipe(struct pmap__run *run)
         return;
     if (run->to)
         pmap__results_wipe(run->task, run->to + run->failed_at * run->task->result_size, n);
+    if (run->noting)
+        pmap__noting_miss(run->noting, n, run->gave_up);
     if (run->gave_up && run->counts_only)
         pmap__failures_skipped(run->failures, 1);
     else if (run->gave_up)
@@ -101,6 +104,10 @@ static bool renew(struct pmap__run *run, size_t position)
         memset(results, 0, run->task->result_size);
     error.item = pmap__run_name(run, position);
     pmap__failures_add(run->failures, &error, 1);
+    if (run->noting) {
+        pmap__noting_miss(run->noting, 1, false);
+        pmap__noting_piece(run->noting, error.item, 1);
+    }
     return false;
 }
 
@@ -159,6 +166,8 @@ void pmap__run_span(struct pmap__run *run, size_t begin, size_t end)
         pmap__run_items(run, n, pmap__run_args(run, begin), pmap__run_result(run, begin), pmap__run_name(run, begin));
         if (run->ran)
             run->ran(run, begin, begin + n);
+        if (run->noting)
+            pmap__noting_piece(run->noting, pmap__run_name(run, begin), n);
         begin += n;
         if (begin < end && n == run->stride)
             adapt_stride(run);

@@ -24,6 +24,8 @@ struct pmap__crew {
 
 struct pmap__post;
 struct pmap__cells;
+struct pmap__noting;
+struct pmap__recorder;
 
 /* What an item of an isolated pool may use; 0: no limit. */
 struct pmap__limits {
@@ -33,7 +35,7 @@ struct pmap__limits {
 
 /* Where items run: what error texts say, and for whom. */
 struct pmap__place {
-    int rank;
+    int rank, root; /* this one; who has the pool */
     char host[64];
     const struct pmap__crew *crew; /* NULL: there is nothing to do */
     /* On a thread that is lent to a loop: handle what has come, from inside a task. NULL: somebody else does. */
@@ -42,6 +44,7 @@ struct pmap__place {
     struct pmap__cells *cells; /* the processes that items run in (isolate.h); NULL: they run on the threads themselves */
     struct pmap__post *post; /* letters to and from other ranks; NULL: it has none */
     int ranks_here;          /* ranks of the pool on this node; 0: not known */
+    struct pmap__recorder *recorder; /* what its threads note (recorder.h); NULL: nothing, ever */
 };
 void pmap__place_here(struct pmap__place *place, int rank);
 
@@ -73,6 +76,7 @@ struct pmap__run {
      * asks. */
     void (*ran)(struct pmap__run *run, size_t begin, size_t end);
     void *recorder;
+    struct pmap__noting *noting; /* what is told of each piece (recorder.h); NULL: the call is not observed */
 
     /* How it goes. */
     bool failed;             /* an item of the current call has failed or given up; the owner resets it */

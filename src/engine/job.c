@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/memory.h"
+#include "engine/recorder.h"
 #include "engine/root.h"
 #include "engine/times.h"
 
@@ -64,7 +65,12 @@ static void run(struct pmap__work *work, struct pmap__turn *turn)
     run.scattered = job->order;
     pmap__recall_watch(job, &run);
     struct pmap__stopwatch watch;
+    struct pmap__noting noting;
     pmap__stopwatch_begin(&watch, job->times);
+    if (job->subject.number) {
+        pmap__noting_begin(&noting, job->place->recorder, &job->subject, turn->thread);
+        run.noting = &noting;
+    }
     pmap__run_begin(&run);
     while (pmap__turn_next(turn)) {
         if (job->form.bind && !job->parent)
@@ -78,6 +84,8 @@ static void run(struct pmap__work *work, struct pmap__turn *turn)
             pmap__job_skip_rest(job);
     }
     pmap__run_end(&run);
+    if (run.noting)
+        pmap__noting_end(&noting);
     pmap__stopwatch_end(&watch);
     if (!job->place_in_line.single && atomic_load_explicit(cancelled, memory_order_relaxed))
         pmap__root_cancel(job->root, job); /* a failure was one too many, perhaps: the other ranks must hear of it */
@@ -323,6 +331,7 @@ void pmap__job_retry(struct pmap__job *child)
     child->crashes += error.status == PMAP_ECRASHED;
     set_why(child, &error);
     child->attempt++;
+    child->subject.attempt = (unsigned)child->attempt;
     pmap__failures_clear(&child->failures);
 }
 

@@ -23,6 +23,7 @@
 
 #include "engine/cause.h"
 #include "engine/fold.h"
+#include "engine/observer.h"
 #include "engine/recall.h"
 #include "sched/portion.h"
 #include "team/team.h"
@@ -80,6 +81,7 @@ struct pmap__order_form {
      * each position once. Not with a fold or costs. NULL: nothing to do. */
     void (*bind)(void *binder, size_t begin, size_t end, int rank);
     void *binder;
+    uint64_t part_of; /* the call that the job is a part of, as the pool's observer names it; 0: it is a call */
     int aim;          /* of a single item: 1 + the rank that it is for; 0: whoever is free */
     pmap_callback_fn *callback;
     pmap_error_callback_fn *error_callback;
@@ -120,6 +122,7 @@ struct pmap__job {
     bool lost;                  /* of a second run: with a rank that died, just now */
     uint64_t due;               /* of a child: not to be begun before */
 
+    struct pmap__subject subject; /* for whom its items are noted */
     struct pmap__recall *recall; /* what is written down of it; NULL: nothing, or its parent sees to that */
 
     struct pmap__job_rank *ranks; /* one for each rank; NULL: one piece, or no other ranks */

@@ -16,12 +16,14 @@
  */
 #include "engine/open.h"
 
+#include "base/clock.h"
 #include "base/cpus.h"
 #include "base/error.h"
 #include "base/thread.h"
 #include "engine/agree.h"
 #include "engine/isolate.h"
 #include "engine/post.h"
+#include "engine/recorder.h"
 #include "engine/registry.h"
 #include "engine/serve.h"
 #include "transport/lifeline.h"
@@ -50,6 +52,7 @@ struct home {
 /* One rank on its way into a pool. */
 struct entry {
     const struct pmap__wish *wish;
+    uint64_t since;          /* when it began */
     struct pmap__port *port; /* NULL: alone */
     bool i_am_root, dedicated, survive;
     int threads;        /* of this rank; 0 on a dedicated root */
@@ -145,6 +148,7 @@ static void home_destroy(void *argument)
         return;
     pmap__cells_destroy(home->place.cells);
     pmap__post_fini(&home->post);
+    pmap__recorder_destroy(home->place.recorder);
     if (home->closed)
         home->closed(home->argument);
     free(home->initarg);
@@ -159,10 +163,12 @@ static struct home *home_create(const struct entry *e)
     if (home == NULL)
         return NULL;
     pmap__place_here(&home->place, e->port ? e->port->rank : 0);
+    home->place.root = e->wish->root;
     home->crew = e->wish->crew;
     home->place.crew = &home->crew;
     home->place.post = &home->post;
     pmap__post_init(&home->post, e->port);
+    home->place.recorder = pmap__recorder_create(&home->place);
     home->failed.status = PMAP_OK;
     pthread_mutex_init(&home->lock, NULL); /* glibc's cannot fail */
     return home;
@@ -196,14 +202,28 @@ static void begin_thread(void *argument, int thread)
 {
     struct home *home = argument;
     struct pmap_error error;
+    uint64_t since = pmap__now();
 
     if ((home->place.cells ? pmap__cells_begin(home->place.cells, thread, &error)
-                           : pmap__crew_thread_begin(&home->place, thread, &error)) == PMAP_OK)
+                           : pmap__crew_thread_begin(&home->place, thread, &error)) == PMAP_OK) {
+        if (home->crew.thread_initializer || home->place.cells)
+            pmap__recorder_before(home->place.recorder, PMAP__SPAN_THREAD_INITIALIZER, thread, since);
         return;
+    }
     pthread_mutex_lock(&home->lock);
     if (home->failed.status == PMAP_OK)
         home->failed = error;
     pthread_mutex_unlock(&home->lock);
+}
+
+static enum pmap_status begin_rank(struct entry *e)
+{
+    uint64_t since = pmap__now();
+    enum pmap_status status = pmap__crew_begin(&e->home->place, &e->error);
+
+    if (e->home->crew.initializer)
+        pmap__recorder_before(e->home->place.recorder, PMAP__SPAN_INITIALIZER, 0, since);
+    return status;
 }
 
 static enum pmap_status build_team(struct entry *e)
@@ -216,7 +236,7 @@ static enum pmap_status build_team(struct entry *e)
     if (e->threads == 0)
         return PMAP_OK;
     if (!e->wish->isolate)
-        e->status = pmap__crew_begin(&e->home->place, &e->error);
+        e->status = begin_rank(e);
     if (e->status != PMAP_OK)
         return e->status;
     e->status = pmap__team_create(&e->team, e->threads, lent, begin_thread, e->home);
@@ -253,6 +273,13 @@ static enum pmap_status build_server(struct entry *e)
     return status;
 }
 
+/* What the layer above has to do where the pool will be. */
+static enum pmap_status prepare(struct entry *e)
+{
+    const struct pmap__wish *w = e->wish;
+    return w->prepare && (e->i_am_root || e->joined) ? w->prepare(w->preparer, &e->error) : PMAP_OK;
+}
+
 /* On the root alone. */
 static enum pmap_status open_journal(struct entry *e)
 {
@@ -265,10 +292,14 @@ static enum pmap_status open_journal(struct entry *e)
 
 static void build(struct entry *e)
 {
-    e->status = open_journal(e);
+    e->status = prepare(e);
+    if (e->status == PMAP_OK)
+        e->status = open_journal(e);
     if (e->status != PMAP_OK)
         return;
-    if (build_team(e) == PMAP_OK)
+    if (build_team(e) == PMAP_OK && e->home->place.recorder && !pmap__recorder_begin(e->home->place.recorder, e->threads))
+        e->status = PMAP_ENOMEM;
+    if (e->status == PMAP_OK)
         e->status = e->i_am_root ? build_root(e) : build_server(e);
     if (e->status == PMAP_ENOMEM)
         pmap__error_set(&e->error, e->status, "pmap_create: no memory for %d threads on %s (rank %d)", e->threads,
@@ -396,6 +427,8 @@ static enum pmap_status go(struct entry *e, struct pmap__root **root, struct pma
 {
     enum pmap_status status = e->status;
 
+    if (e->home && status == PMAP_OK)
+        pmap__recorder_before(e->home->place.recorder, PMAP__SPAN_CREATE, 0, e->since);
     *journal = status == PMAP_OK ? e->journal : NULL;
     if (status == PMAP_OK && e->joined) {
         *root = e->root;
@@ -415,7 +448,7 @@ static enum pmap_status go(struct entry *e, struct pmap__root **root, struct pma
 
 static void entry_init(struct entry *e, const struct pmap__wish *wish)
 {
-    *e = (struct entry){.wish = wish, .status = wish->status, .error = wish->error};
+    *e = (struct entry){.wish = wish, .since = pmap__now(), .status = wish->status, .error = wish->error};
 }
 
 static enum pmap_status open_alone(const struct pmap__wish *wish, struct pmap__root **root, struct pmap__journal **journal,
@@ -466,6 +499,8 @@ static void join(struct entry *e, struct pmap__port *live, int rank)
     else
         e->status = check_join(e, live->owner, rank);
     e->joined = true;
+    if (e->status == PMAP_OK)
+        e->status = prepare(e);
     if (e->status == PMAP_OK)
         e->status = open_journal(e);
     pmap__meeting_note(&live->met, e->wish->where, (uint32_t)e->status);

@@ -20,6 +20,8 @@ struct pmap__wish {
     size_t initarg_size;    /* of crew.initarg: the root's is for everybody; 0: each rank has its own */
     bool isolate;     /* items have processes of their own */
     struct pmap__zygote *zygote; /* that these come from; pmap__open makes it */
+    enum pmap_status (*prepare)(void *preparer, struct pmap_error *error); /* called on the root alone, before its pool is made; may be NULL */
+    void *preparer;
     const void *comm; /* points to the program's MPI_Comm; NULL: all ranks of the launcher, if there is one */
     enum pmap_status status; /* PMAP_OK, or the caller's verdict on its own arguments, with the text in error: */
     struct pmap_error error; /* other ranks may have to be told */

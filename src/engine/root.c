@@ -79,6 +79,7 @@ static void complete(struct pmap__root *root, struct pmap__job *job)
     struct pmap__tenant *tenant = job->tenant;
 
     pmap__job_give_result(job);
+    pmap__observe_end(job, NULL);
     pmap__job_call_back(job);
     if (job->form.ended)
         job->form.ended(job, job->form.owner);

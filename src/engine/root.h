@@ -56,6 +56,7 @@ struct pmap__tenant {
     struct pmap__root *root;
     enum pmap__tenancy { PMAP__OPEN, PMAP__CLOSED, PMAP__TERMINATED } state;
     struct pmap__journal *journal; /* the pool's; NULL: it has none. Closed when the tenant leaves; under the lock then */
+    struct pmap__observer *observer; /* who is told of its calls; NULL: nobody. Constant from before the first call until the pool is left */
     struct pmap__job *jobs; /* that are not done; these three are under the root's lock */
     bool stopped;           /* it was interrupted: they are all cancelled, but for those that tidy up */
     struct pmap__limit_at limit; /* of its own; no deadline: that of the process, if it is limited */

@@ -140,6 +140,13 @@ bool pmap__deal_tell(struct pmap__root *root, const struct pmap__frame *frame); 
 /* Take back what a rank holds that has died; alive: when it lived for certain. */
 void pmap__deal_lose(struct pmap__root *root, int rank, uint64_t alive);
 
+/* observer.c; where nobody observes they do nothing */
+void pmap__observe_begin(struct pmap__tenant *tenant, struct pmap__job *job); /* before it is anybody's */
+void pmap__observe_end(struct pmap__job *job, const struct pmap_error *refused); /* or it never began, and why */
+void pmap__observe_dealt(struct pmap__ticket *ticket, size_t bytes, struct pmap__frame *frame); /* to be sent as the frame, with bytes */
+void pmap__observe_sent(struct pmap__ticket *ticket); /* the transport has let go of it */
+void pmap__observe_answer(struct pmap__ticket *ticket, enum pmap__chunk_end end, const struct pmap__frame *frame, size_t bytes); /* or NULL */
+
 /* loss.c */
 void pmap__loss_count(struct pmap__root *root, int rank); /* one rank less; the loop, or whoever starts it */
 bool pmap__loss_handle(struct pmap__root *root); /* see to ranks that have died; true if there was one */

@@ -21,6 +21,7 @@
 #include "engine/isolate.h"
 #include "engine/pack.h"
 #include "engine/post.h"
+#include "engine/recorder.h"
 #include "engine/registry.h"
 #include "engine/share.h"
 #include "wire/frame.h"
@@ -50,6 +51,9 @@ struct chunk {
     struct pmap__fold fold;    /* of a reduction */
     struct pmap__failures failures;
     atomic_bool cancelled;
+    struct pmap__subject subject; /* number 0: nobody observes it; else */
+    uint64_t arrived, ended;      /* when it was here, and when the last thread had done with it; */
+    _Atomic uint64_t begun;       /* when the first began; 0: none has */
     void *packed;              /* what is sent, if it had to be packed, */
     void *records;             /* and in front of it */
     int unsent;                /* messages of these two whose body is still borrowed */
@@ -111,6 +115,8 @@ static struct chunk *chunk_take(struct pmap__server *server)
     chunk->names = NULL;
     chunk->work.place.waiting = false;
     chunk->fold.op = NULL;
+    chunk->subject.number = chunk->ended = 0;
+    atomic_init(&chunk->begun, 0);
     atomic_init(&chunk->cancelled, false);
     chunk->before = NULL;
     chunk->after = server->held;
@@ -197,8 +203,15 @@ static void run(struct pmap__work *work, struct pmap__turn *turn)
     struct chunk *chunk = (struct chunk *)work; /* its first member */
     struct pmap__run run;
 
+    struct pmap__noting noting;
+
     uint64_t since = work->bulk ? 0 : pmap__now(); /* the team does not measure single pieces, but the root may want to know */
     run_init(&run, chunk, turn->thread);
+    if (chunk->subject.number) {
+        pmap__noting_begin(&noting, chunk->server->place->recorder, &chunk->subject, turn->thread);
+        atomic_compare_exchange_strong(&chunk->begun, &(uint64_t){0}, noting.since);
+        run.noting = &noting;
+    }
     pmap__run_begin(&run);
     while (pmap__turn_next(turn)) {
         if (chunk->fold.op)
@@ -209,6 +222,8 @@ static void run(struct pmap__work *work, struct pmap__turn *turn)
             skip_rest(chunk, &run);
     }
     pmap__run_end(&run);
+    if (run.noting)
+        pmap__noting_end(&noting);
     if (!work->bulk)
         atomic_fetch_add_explicit(&work->busy, pmap__now() - since, memory_order_relaxed);
 }
@@ -218,6 +233,8 @@ static void finished(struct pmap__work *work)
     struct chunk *chunk = (struct chunk *)work;
     struct pmap__server *server = chunk->server;
 
+    if (chunk->subject.number)
+        chunk->ended = pmap__now();
     chunk->next = atomic_load(&server->finished);
     while (!atomic_compare_exchange_weak(&server->finished, &chunk->next, chunk))
         ;
@@ -322,6 +339,19 @@ static enum pmap_status find_body(struct chunk *chunk, const void **body, size_t
 
 static void send_refusal(struct pmap__server *server, const struct pmap__frame *f, enum pmap_status status);
 
+/* A chunk of which no thread ran anything, for it was cancelled, began when it ended. */
+static void tell_times(struct chunk *chunk, struct pmap__frame *answer)
+{
+    uint64_t begun = atomic_load(&chunk->begun);
+
+    answer->timed = chunk->frame.wants & PMAP__TRACED;
+    if (!answer->timed)
+        return;
+    answer->arrived = chunk->arrived;
+    answer->ended = chunk->ended ? chunk->ended : pmap__now();
+    answer->begun = begun ? begun : answer->ended;
+}
+
 static void send_result(struct chunk *chunk)
 {
     const struct pmap__frame *f = &chunk->frame;
@@ -337,6 +367,7 @@ static void send_result(struct chunk *chunk)
         chunk_give(chunk);
         return;
     }
+    tell_times(chunk, &answer);
     chunk->unsent = send_records(chunk, &answer.records);
     if (chunk->failures.count) {
         pmap__failures_lowest(&chunk->failures, &lowest);
@@ -447,6 +478,11 @@ static void start(struct chunk *chunk)
                                     f->wants & PMAP__NAMED, &chunk->names, &chunk->items, chunk->array.bytes)) {
         fail(server, "received a chunk with a bad size of an item");
         return;
+    }
+    if (f->wants & PMAP__TRACED) {
+        chunk->subject = (struct pmap__subject){.number = server->place->recorder ? f->observer : 0, .call = f->call,
+                                                .chunk = f->chunk, .attempt = f->attempt};
+        chunk->arrived = pmap__now();
     }
     chunk->failures.keep = what_to_keep(f->wants);
     chunk->failures.limit = f->wants & PMAP__WANT_STOP ? 1 : 0;

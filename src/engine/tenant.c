@@ -67,13 +67,17 @@ static enum pmap_status submit(struct pmap__tenant *tenant, struct pmap__job *jo
     enum pmap_status status = pmap__recall_begin(job, tenant->journal, error);
     if (status != PMAP_OK)
         return status;
+    pmap__observe_begin(tenant, job);
     job->work.finished = pmap__root_local_finished;
     bool mine = pmap__root_has_alone(root, job), local = root->team && job->work.n > 0 && (mine || job->form.aim == 0);
     bool direct = local && (root->port == NULL || job->place_in_line.single);
     job->direct = direct;
     job->local = local && !direct;
-    if (!join_tenant(tenant, job, direct ? NULL : &job->submitted))
-        return refusal(tenant, job->form.call, error);
+    if (!join_tenant(tenant, job, direct ? NULL : &job->submitted)) {
+        refusal(tenant, job->form.call, error);
+        pmap__observe_end(job, error);
+        return error->status;
+    }
     if (direct && (root->port == NULL || mine)) {
         pmap__team_add(root->team, &job->work);
         return PMAP_OK;

@@ -33,6 +33,7 @@ struct pmap__ticket {
                     * run again then, and must not be overwritten; NULL with records_here: there was no memory */
     uint64_t records_n; /* 0: none are here, or on their way */
     size_t records_size;
+    struct pmap__chunk_ends seen; /* what an observer will be told; its chunk 0: nothing */
     uint64_t number;
     struct pmap__ticket *next_free;
 };

@@ -67,6 +67,12 @@ static void put_chunk(struct pen *pen, const struct pmap__frame *frame)
         put(pen, frame->timeout, 8);
         put(pen, frame->max_rss, 8);
     }
+    if (frame->wants & PMAP__TRACED) {
+        put(pen, frame->observer, 8);
+        put(pen, frame->call, 8);
+        put(pen, frame->chunk, 8);
+        put(pen, frame->attempt, 4);
+    }
     put(pen, frame->op, 8);
     if (frame->op) {
         put(pen, frame->leaf, 8);
@@ -82,6 +88,16 @@ static void put_lines(struct pen *pen, const struct pmap__frame *frame)
         put(pen, frame->met->lines[i].status, 4);
         put(pen, frame->met->lines[i].times, 4);
     }
+}
+
+static void put_times(struct pen *pen, const struct pmap__frame *frame)
+{
+    put(pen, frame->timed, 1);
+    if (!frame->timed)
+        return;
+    put(pen, frame->arrived, 8);
+    put(pen, frame->begun, 8);
+    put(pen, frame->ended, 8);
 }
 
 size_t pmap__frame_encode(const struct pmap__frame *frame, unsigned char head[static PMAP__HEAD_MAX])
@@ -106,6 +122,7 @@ size_t pmap__frame_encode(const struct pmap__frame *frame, unsigned char head[st
         put(&pen, frame->busy, 8);
         put(&pen, frame->skipped, 8);
         put(&pen, frame->records, 8);
+        put_times(&pen, frame);
         put(&pen, frame->failed, 8);
         if (frame->failed > 0)
             put_error(&pen, frame->error);
@@ -260,6 +277,12 @@ static void get_chunk(struct eye *eye, struct pmap__frame *f)
         f->timeout = get_between(eye, 8, 0, PMAP__TIMEOUT_MAX, "timeout");
         f->max_rss = get_between(eye, 8, f->timeout ? 0 : 1, INT64_MAX, "max_rss");
     }
+    if (f->wants & PMAP__TRACED) {
+        f->observer = get_between(eye, 8, 1, UINT64_MAX, "observer");
+        f->call = get(eye, 8, "call");
+        f->chunk = get(eye, 8, "chunk");
+        f->attempt = (unsigned)get_between(eye, 4, 1, UINT32_MAX, "attempt");
+    }
     f->op = get(eye, 8, "op");
     if (f->op == 0 && f->wants & PMAP__APART) /* there are no leaves */
         refuse(eye, "wants");
@@ -272,6 +295,16 @@ static void get_chunk(struct eye *eye, struct pmap__frame *f)
     if (f->leaf == 0 || f->n == 0 || f->begin + f->n > (f->total - 1) / f->leaf + 1 ||
         (f->args_size && f->total > SIZE_MAX / f->args_size))
         refuse(eye, "total");
+}
+
+static void get_times(struct eye *eye, struct pmap__frame *f)
+{
+    f->timed = get_between(eye, 1, 0, 1, "timed");
+    if (!f->timed)
+        return;
+    f->arrived = get(eye, 8, "arrived");
+    f->begun = get_between(eye, 8, f->arrived, UINT64_MAX, "begun");
+    f->ended = get_between(eye, 8, f->begun, UINT64_MAX, "ended");
 }
 
 static void get_lines(struct eye *eye, struct pmap__meetings *met)
@@ -308,6 +341,7 @@ enum pmap_status pmap__frame_decode(const unsigned char *head, size_t size, stru
         f.busy = get(&eye, 8, "busy");
         f.skipped = get(&eye, 8, "skipped");
         f.records = get_between(&eye, 8, 0, f.n, "records");
+        get_times(&eye, &f);
         f.failed = get(&eye, 8, "failed");
         if (f.failed > 0)
             f.error = &inside->error;

@@ -38,7 +38,7 @@
 #include <stdint.h>
 
 /* Changes with every change of the bytes; ranks with different versions do not form a pool. */
-#define PMAP__WIRE_VERSION 7
+#define PMAP__WIRE_VERSION 8
 
 /* 1e9 seconds: later than anybody waits, and sums of a few do not overflow. */
 #define PMAP__TIMEOUT_MAX (UINT64_C(1000000000) * 1000000000)
@@ -70,7 +70,8 @@ enum {
     PMAP__SINGLE = 16,      /* this is all of its job, or was run before: it need not keep behind other chunks of the job */
     PMAP__APART = 32,       /* of a reduction: the value of each leaf, not of the nodes that they make */
     PMAP__LIMITED = 64,     /* its items have limits */
-    PMAP__WANTS = 127
+    PMAP__TRACED = 128,     /* spans of its items, and when it came and went */
+    PMAP__WANTS = 255
 };
 
 struct pmap__frame {
@@ -87,6 +88,9 @@ struct pmap__frame {
     unsigned wants;       /* CHUNK: PMAP__WANT_… */
     uint64_t timeout;     /* CHUNK with PMAP__LIMITED: ns that an item may take, up to PMAP__TIMEOUT_MAX, */
     uint64_t max_rss;     /*        and bytes; 0: any, but not both */
+    uint64_t observer;    /* CHUNK with PMAP__TRACED: who gets the spans, */
+    uint64_t call, chunk; /*        and what they say that they belong to, */
+    unsigned attempt;     /*        and which run of the items this is, from 1 */
     uint64_t op;          /* CHUNK: struct pmap_op.id; 0: this is no reduction. Otherwise begin and n count leaves, */
     uint64_t leaf;        /*        of so many items each, */
     uint64_t total;       /*        of so many items in all */
@@ -94,6 +98,8 @@ struct pmap__frame {
     uint64_t failed;      /* RESULT: how many items failed, */
     uint64_t skipped;     /*         how many were not run or given up, */
     uint64_t records;     /*         how many records go with it. RECORDS: the same number */
+    bool timed;           /* RESULT: of a chunk with PMAP__TRACED: when it was here, when the first thread */
+    uint64_t arrived, begun, ended; /* began with it and the last had done with it: ns of the rank's clock */
     const struct pmap_error *error; /* the one with the lowest index if any did; NULL if none. REFUSAL: the reason */
     uint64_t id, size;    /* SHARE, UNSHARE, READY: names the data; how many bytes it is. LETTER: id names the resident */
     int rank;             /* LOST: which one is dead */

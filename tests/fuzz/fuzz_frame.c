@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026 the pmap authors
  *
- * Any bytes as a head, as records, as an error: they are refused, or mean one thing only, which encodes to the same bytes. */
+ * Any bytes as a head, as records, as an error, as a span: they are refused, or mean one thing only, which encodes to the same bytes. */
 #include "fuzz.h"
 
 #include "wire/frame.h"
+#include "wire/span.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 const size_t fuzz_memory = 1 << 20;
-
-enum { HEAD, RECORDS, ERROR };
 
 static void read_head(const unsigned char *bytes, size_t size)
 {
@@ -49,10 +48,21 @@ static void read_error(const unsigned char *bytes, size_t size)
         fuzz_check(pmap__error_encode(&why, again) == size && memcmp(bytes, again, size) == 0, "an error has one encoding");
 }
 
+static void read_span(const unsigned char *bytes, size_t size)
+{
+    unsigned char again[PMAP__SPAN_SIZE];
+    struct pmap__span span;
+
+    if (size >= sizeof again && pmap__span_decode(bytes, &span) == NULL) {
+        pmap__span_encode(&span, again);
+        fuzz_check(memcmp(bytes, again, sizeof again) == 0, "a span has one encoding");
+    }
+}
+
 void fuzz_one(struct fuzz_input *in)
 {
-    void (*const read[])(const unsigned char *, size_t) = {read_head, read_records, read_error};
-    size_t what = fuzz_number(in, 1) % 3, size = in->left;
+    void (*const read[])(const unsigned char *, size_t) = {read_head, read_records, read_error, read_span};
+    size_t what = fuzz_number(in, 1) % 4, size = in->left;
     unsigned char *bytes = fuzz_bytes(in, &size);
 
     read[what](bytes, size);
