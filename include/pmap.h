@@ -212,6 +212,7 @@ struct pmap_create_options {
     const char *journal_version; /* which version of the program it belongs to, in a word of yours; NULL: "" */
     bool survive;             /* ranks may die: the others take over what they held. The same on all ranks. See Ranks that die below */
     bool isolate;             /* items run in processes of their own, see below; the same on all ranks */
+    const char *trace;        /* a file that says who ran what, and when; the root's word counts. NULL: what PMAP_TRACE says. See below */
 };
 
 /* Create a pool over all ranks of this MPI job, or over this process if no launcher started it.

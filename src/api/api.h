@@ -8,11 +8,13 @@
 #define PMAP_API_API_H
 
 #include "engine/root.h"
+#include "observe/trace.h"
 
 #include <pmap.h>
 
 struct pmap_pool {
     struct pmap__tenant tenant;
+    struct pmap__trace *trace; /* NULL: there is none */
     struct pmap_iter *streams; /* that have not been freed; under a lock of iter.c's */
 };
 

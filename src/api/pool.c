@@ -34,16 +34,19 @@ static void check(const char *call, const struct pmap_create_options *o, struct 
                                        o->initarg_size);
     else if (o->journal && o->journal[0] == '\0')
         wish->status = pmap__error_set(&wish->error, PMAP_EINVAL, "%s: journal is an empty path", call);
+    else if (o->trace && o->trace[0] == '\0')
+        wish->status = pmap__error_set(&wish->error, PMAP_EINVAL, "%s: trace is an empty path", call);
 }
 
 static enum pmap_status create(const char *call, const struct pmap_create_options *o, const void *comm, const int *root,
                                struct pmap_error *error)
 {
+    struct pmap__trace_wish trace = {.call = call, .path = o->trace};
     struct pmap__wish wish = {.threads = o->threads, .root = root ? *root : o->root, .dedicated = o->dedicated_root,
                               .survive = o->survive, .comm = comm,
                               .crew = {o->initializer, o->thread_initializer, o->initarg, o->max_tasks_per_worker},
                               .initarg_size = o->initarg_size, .isolate = o->isolate, .journal = o->journal,
-                              .journal_version = o->journal_version,
+                              .journal_version = o->journal_version, .prepare = pmap__trace_prepare, .preparer = &trace,
                               .where = o->where ? pmap__hash(PMAP__HASH_BEGIN, o->where, strlen(o->where)) : 0};
     bool signals = o->signals == PMAP_SIGNALS_ON;
     struct pmap_pool *pool;
@@ -68,8 +71,10 @@ static enum pmap_status create(const char *call, const struct pmap_create_option
     enum pmap_status status = pmap__open(&wish, &r, &journal, error);
     if (status == PMAP_OK && r) {
         pmap__tenant_enter(&pool->tenant, r, journal, signals, o->walltime < 1e9 ? o->walltime : -1);
+        pmap__trace_begin(&trace, &pool->tenant, &pool->trace);
         *o->pool = pool;
     } else {
+        pmap__trace_drop(&trace);
         free(pool);
     }
     if (signals)
@@ -163,6 +168,7 @@ void pmap_destroy(struct pmap_pool *pool)
     pmap__iters_end(pool);
     pmap__tenant_close(&pool->tenant);
     pmap__tenant_join(&pool->tenant);
+    pmap__trace_end(pool->trace);
     pmap__tenant_leave(&pool->tenant);
     free(pool);
 }

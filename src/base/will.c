@@ -5,16 +5,22 @@
 #include <stdatomic.h>
 #include <stddef.h>
 
-static _Atomic(void (*)(void)) the_will;
+static _Atomic(void (*)(void)) wills[PMAP__WILLS];
 
 void pmap__will_make(void (*will)(void))
 {
-    atomic_store(&the_will, will);
+    for (int i = 0; i < PMAP__WILLS; i++) {
+        void (*there)(void) = NULL;
+        if (atomic_compare_exchange_strong(&wills[i], &there, will) || there == will)
+            return;
+    }
 }
 
 void pmap__will_execute(void)
 {
-    void (*will)(void) = atomic_exchange(&the_will, NULL);
-    if (will)
-        will();
+    for (int i = 0; i < PMAP__WILLS; i++) {
+        void (*will)(void) = atomic_exchange(&wills[i], NULL);
+        if (will)
+            will();
+    }
 }

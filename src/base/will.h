@@ -7,10 +7,12 @@
 #ifndef PMAP_BASE_WILL_H
 #define PMAP_BASE_WILL_H
 
-/* The process's only will from now on; NULL: none. It may be executed on any thread, at any moment, and has less than a second. */
+/* Besides what was willed before; the same will again changes nothing. At most PMAP__WILLS of them. It may be executed on any thread, at
+ * any moment, and has less than a second. */
+#define PMAP__WILLS 4
 void pmap__will_make(void (*will)(void));
 
-/* At most once. */
+/* In the order in which they were made, each at most once. */
 void pmap__will_execute(void);
 
 #endif

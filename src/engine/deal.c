@@ -229,6 +229,7 @@ static enum pmap_status find_body(struct pmap__job *job, size_t begin, size_t n,
 static void send_run(struct pmap__root *root, struct pmap__job *job, int rank, size_t begin, size_t n, size_t grain)
 {
     unsigned char head[PMAP__HEAD_MAX];
+    uint64_t dealt = pmap__observe_deal(job);
     struct pmap__ticket *ticket = take_ticket(root, job, rank, begin, n, grain);
     const void *body;
     size_t size;
@@ -266,13 +267,11 @@ static void send_run(struct pmap__root *root, struct pmap__job *job, int rank, s
         frame.leaf = job->fold->leaf;
         frame.total = job->fold->total;
     }
-    pmap__observe_dealt(ticket, size, &frame);
+    pmap__observe_send(ticket, dealt, size, &frame);
     size_t head_size = pmap__frame_encode(&frame, head);
     ticket->sent = size <= root->port->copied;
     enum pmap_status status = root->port->ops->send(root->port, rank, head, head_size, body, size,
                                                     ticket->sent ? NULL : ticket);
-    if (ticket->sent)
-        pmap__observe_sent(ticket);
     root->handled++;
     root->moved += size;
     if (status == PMAP_ENOMEM)
@@ -849,7 +848,6 @@ static void sent(void *owner, void *token)
         return;
     }
     ticket->sent = true;
-    pmap__observe_sent(ticket);
     ticket_settle(root, ticket);
 }
 

@@ -52,7 +52,12 @@ void pmap__observe_end(struct pmap__job *job, const struct pmap_error *refused)
         observer->ops->call_ends(observer, &end);
 }
 
-void pmap__observe_dealt(struct pmap__ticket *ticket, size_t bytes, struct pmap__frame *frame)
+uint64_t pmap__observe_deal(const struct pmap__job *job)
+{
+    return job->subject.number ? pmap__now() : 0;
+}
+
+void pmap__observe_send(struct pmap__ticket *ticket, uint64_t dealt, size_t bytes, struct pmap__frame *frame)
 {
     const struct pmap__subject *subject = &ticket->job->subject;
 
@@ -60,7 +65,7 @@ void pmap__observe_dealt(struct pmap__ticket *ticket, size_t bytes, struct pmap_
         return;
     ticket->seen = (struct pmap__chunk_ends){.call = subject->call, .chunk = atomic_fetch_add(subject->observer->chunks, 1) + 1,
                                              .rank = ticket->rank, .item = pmap__job_at(ticket->job, ticket->begin), .n = ticket->n,
-                                             .attempt = subject->attempt, .bytes_out = bytes, .dealt = pmap__now()};
+                                             .attempt = subject->attempt, .bytes_out = bytes, .dealt = dealt, .sent = pmap__now()};
     if (ticket->job->fold) {
         const struct pmap__fold *fold = ticket->job->fold;
         ticket->seen.item *= fold->leaf;
@@ -74,12 +79,6 @@ void pmap__observe_dealt(struct pmap__ticket *ticket, size_t bytes, struct pmap_
     frame->attempt = subject->attempt;
 }
 
-void pmap__observe_sent(struct pmap__ticket *ticket)
-{
-    if (ticket->seen.chunk)
-        ticket->seen.sent = pmap__now();
-}
-
 void pmap__observe_answer(struct pmap__ticket *ticket, enum pmap__chunk_end end, const struct pmap__frame *frame, size_t bytes)
 {
     struct pmap__observer *observer = ticket->job->subject.observer;
@@ -90,8 +89,6 @@ void pmap__observe_answer(struct pmap__ticket *ticket, enum pmap__chunk_end end,
     seen->end = end;
     seen->bytes_in = bytes;
     seen->answered = pmap__now();
-    if (seen->sent == 0) /* the answer was faster than the news that all had left */
-        seen->sent = seen->dealt;
     seen->timed = frame && frame->timed;
     if (seen->timed) {
         seen->arrived = frame->arrived;

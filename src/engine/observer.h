@@ -35,7 +35,7 @@ struct pmap__chunk_ends {
     unsigned attempt;
     enum pmap__chunk_end { PMAP__CHUNK_OK, PMAP__CHUNK_FAILED, PMAP__CHUNK_REFUSED, PMAP__CHUNK_LOST } end;
     size_t bytes_out, bytes_in;
-    uint64_t dealt, sent, answered;
+    uint64_t dealt, sent, answered; /* its items were taken; it was given to the transport; its answer has been handled */
     bool timed;                           /* these are there, of the rank's own clock: */
     uint64_t arrived, begun, ended;
 };

@@ -336,9 +336,20 @@ static bool handle_cancels(struct pmap__root *root)
 
 /* ---- The loop ---- */
 
+/* The observers of pools that their program has left without pmap_destroy. */
+static void tell_abandoned(struct pmap__root *root)
+{
+    pthread_mutex_lock(&root->lock);
+    for (struct pmap__tenant *tenant = root->tenants; tenant && !root->said_bye; tenant = tenant->next)
+        if (tenant->observer)
+            tenant->observer->ops->abandoned(tenant->observer);
+    pthread_mutex_unlock(&root->lock);
+}
+
 /* Everything is done and the pool shall end: tell the ranks, and let go of the port once they have been told. */
 static void close_up(struct pmap__root *root)
 {
+    tell_abandoned(root);
     pmap__journals_flush(); /* of pools that their program has left without pmap_destroy */
     if (root->port && !root->said_bye) {
         struct pmap__frame frame = {.kind = PMAP__BYE, .met = &root->met};

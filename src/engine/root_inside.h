@@ -143,8 +143,8 @@ void pmap__deal_lose(struct pmap__root *root, int rank, uint64_t alive);
 /* observer.c; where nobody observes they do nothing */
 void pmap__observe_begin(struct pmap__tenant *tenant, struct pmap__job *job); /* before it is anybody's */
 void pmap__observe_end(struct pmap__job *job, const struct pmap_error *refused); /* or it never began, and why */
-void pmap__observe_dealt(struct pmap__ticket *ticket, size_t bytes, struct pmap__frame *frame); /* to be sent as the frame, with bytes */
-void pmap__observe_sent(struct pmap__ticket *ticket); /* the transport has let go of it */
+uint64_t pmap__observe_deal(const struct pmap__job *job); /* items of it have just been taken: the time, if anybody wants to know */
+void pmap__observe_send(struct pmap__ticket *ticket, uint64_t dealt, size_t bytes, struct pmap__frame *frame); /* this is about to be sent */
 void pmap__observe_answer(struct pmap__ticket *ticket, enum pmap__chunk_end end, const struct pmap__frame *frame, size_t bytes); /* or NULL */
 
 /* loss.c */
