@@ -443,24 +443,35 @@ static void long_texts_are_cut(void)
 
 /* ---- The will ---- */
 
-static int executed;
+static int executed, order;
 
 static void execute(void)
 {
     executed++;
 }
 
+static void execute_second(void)
+{
+    order = 10 * executed + 1;
+}
+
 static void will_is_executed_once(void)
 {
     pmap__will_execute();
     pmap__will_make(execute);
-    pmap__will_execute();
-    pmap__will_execute();
-    CHECK_INT(executed, 1);
     pmap__will_make(execute);
-    pmap__will_make(NULL);
+    pmap__will_execute();
     pmap__will_execute();
     CHECK_INT(executed, 1);
+}
+
+static void wills_are_executed_in_the_order_of_their_making(void)
+{
+    executed = 0;
+    pmap__will_make(execute);
+    pmap__will_make(execute_second);
+    pmap__will_execute();
+    CHECK_INT(order, 11);
 }
 
 /* ---- Signals; what becomes of pools is in test_signals.sh ---- */
@@ -503,6 +514,7 @@ static const struct test tests[] = {TEST(products_that_do_not_fit_are_refused),
                                     TEST(meetings_without_room_are_forgotten),
                                     TEST(long_texts_are_cut),
                                     TEST(will_is_executed_once),
+                                    TEST(wills_are_executed_in_the_order_of_their_making),
                                     TEST(ring_before_the_first_wait_is_kept),
                                     TEST(signals_at_the_same_time_are_one),
                                     {NULL, NULL}};
