@@ -9,7 +9,7 @@
 #     mapreduce.sh words --lines      no table, but lines as bench.h describes them, for scripts/bench
 #
 # From the environment: BYTES of data (256 MiB), REPETITIONS (5), MPIRUN, and TMPDIR, where the data are and what programs
-# spill: it needs four times as much room as there are data, and is empty again at the end.
+# spill: it needs five times as much room as there are data, and is empty again at the end.
 #
 # The repetitions are interleaved, A B C, A B C, ..., so that a change of the machine's mood meets all. The first program is
 # the one that the others are compared with: in each repetition, by wall time from start to exit. All outputs must be the
@@ -45,6 +45,12 @@ pmap() { timed src/tools/pmap-"$1" "${@:2}" "$data" -o "$out"; }
 pmap_ranks() { timed "${mpirun[@]}" -n 2 src/tools/pmap-"$1" --threads 1 "$data" -o "$out"; }
 
 count_tuned() { timed bench/count_tuned "$data" >"$out"; }
+# Without merging, so no counts yet: what two cores do at best. For the comparison they are merged when the clock has stopped.
+count_tuned_halves() {
+    # shellcheck disable=SC2016 # the inner shell expands it
+    timed bash -c 'bench/count_tuned "$0.half0" >"$1.0" & bench/count_tuned "$0.half1" >"$1.1" && wait $!' "$data" "$out" &&
+        awk -F'\t' -v OFS='\t' '{ n[$1] += $2 } END { for (word in n) print word, n[word] }' "$out".[01] | sort >"$out"
+}
 count_simple() { timed bench/count_simple <"$data" >"$out"; }
 python_counter() { timed /usr/bin/python3 "$bench/count.py" "$data" >"$out"; }
 tr_sort_uniq() {
@@ -67,6 +73,7 @@ list() { # what: name, most, needs
     case $1 in
     words) cat <<END ;;
 count_tuned $repetitions bench/count_tuned
+count_tuned_halves $repetitions bench/count_tuned split
 count_simple $repetitions bench/count_simple
 wordcount_threads_2 $repetitions src/tools/pmap-wordcount
 wordcount_threads_1 $repetitions src/tools/pmap-wordcount
@@ -91,11 +98,13 @@ make_data() {
     case $what in
     words) bench/make_text "$bytes" ;;
     records) bench/make_records $(((bytes + 99) / 100)) --lines ;;
-    esac >"$data" && sync "$data" # or the kernel writes it while the first program runs
+    esac >"$data" || return
+    [ "$what" = records ] || split -n l/2 -d -a 1 "$data" "$data.half" || return # between two lines
+    sync "$data"* # or the kernel writes them while the first program runs
 }
 
 run() { # name: once; its figures are appended to $work/name, by timed
-    rm -f "$out" "$out.uniq"
+    rm -f "$out" "$out".*
     if ! "$1" 2>"$work/log"; then
         echo "mapreduce.sh: $1 failed" >&2
         head -n 30 "$work/log" >&2
