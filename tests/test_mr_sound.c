@@ -5,6 +5,7 @@
  */
 #include "harness.h"
 
+#include "mapreduce/lean.h"
 #include "mapreduce/sound.h"
 
 #include <stdlib.h>
@@ -43,19 +44,17 @@ static void records_are_whole_or_refused(void)
     size_t size, n;
     char *bytes = make_records(20, 10, &size);
 
-    CHECK(pmap__records_are_sound(bytes, size, SIZE_MAX, &n) && n == 20);
-    CHECK(pmap__records_are_sound(bytes, size, 10, &n) && n == 20);
-    CHECK(pmap__records_are_sound(bytes, 0, 10, &n) && n == 0);
-    CHECK(!pmap__records_are_sound(bytes, size, 8, &n));
+    CHECK(pmap__records_are_sound(bytes, size, &n) && n == 20);
+    CHECK(pmap__records_are_sound(bytes, 0, &n) && n == 0);
     for (size_t cut = 1; cut < 40; cut++) {
         char *copy = test_array(size - cut, 1);
         memcpy(copy, bytes, size - cut);
-        bool sound = pmap__records_are_sound(copy, size - cut, SIZE_MAX, &n);
+        bool sound = pmap__records_are_sound(copy, size - cut, &n);
         CHECK_SAYING(!sound, "%zu bytes less are %s", cut, sound ? "accepted" : "refused");
         free(copy);
     }
     *(uint64_t *)(void *)bytes = UINT64_MAX; /* the longest key and value */
-    CHECK(!pmap__records_are_sound(bytes, size, SIZE_MAX, &n));
+    CHECK(!pmap__records_are_sound(bytes, size, &n));
     free(bytes);
 }
 
@@ -213,11 +212,6 @@ static void blocks_that_do_not_fit_are_refused_by_name(void)
     site->plan = sample_plan();
     site->rank = ME;
     CHECK(pmap__block_bad_field(site, &letter) == NULL);
-    site->common.combine.size = 8;
-    CHECK(pmap__block_bad_field(site, &letter) == NULL);
-    site->common.combine.size = 16; /* more than the values have */
-    CHECK_TEXT(pmap__block_bad_field(site, &letter), "record");
-    site->common.combine.size = 0;
     letter.words[1] = 4;
     CHECK_TEXT(pmap__block_bad_field(site, &letter), "number of records");
     letter.size -= 8;
@@ -226,6 +220,29 @@ static void blocks_that_do_not_fit_are_refused_by_name(void)
     CHECK_TEXT(pmap__block_bad_field(site, &letter), "partition");
     letter.words[0] = 7;
     CHECK_TEXT(pmap__block_bad_field(site, &letter), "partition");
+    free(bytes);
+    free(site);
+}
+
+static void blocks_of_combined_pairs_are_lean(void)
+{
+    struct pmap__site *site = test_array(1, sizeof *site);
+    char *bytes = test_array(2, 100);
+    size_t size = pmap__lean_write(bytes, "a", 1, "sixteen bytes...", 16);
+    struct pmap__letter letter = {.words = {1, 2}, .body = bytes};
+
+    letter.size = size + pmap__lean_write(bytes + size, "bc", 2, "sixteen bytes...", 16);
+    site->plan = sample_plan();
+    site->rank = ME;
+    site->common.combine.size = 16;
+    CHECK(pmap__block_bad_field(site, &letter) == NULL);
+    letter.words[1] = 1;
+    CHECK_TEXT(pmap__block_bad_field(site, &letter), "number of records");
+    letter.size -= 8;
+    CHECK_TEXT(pmap__block_bad_field(site, &letter), "record");
+    letter.size += 8;
+    site->common.combine.size = 24; /* more than the values have */
+    CHECK_TEXT(pmap__block_bad_field(site, &letter), "record");
     free(bytes);
     free(site);
 }
@@ -266,6 +283,7 @@ static const struct test tests[] = {TEST(records_are_whole_or_refused),
                                     TEST(steps_that_make_no_sense_are_refused_by_name),
                                     TEST(ranges_have_borders_that_are_records),
                                     TEST(blocks_that_do_not_fit_are_refused_by_name),
+                                    TEST(blocks_of_combined_pairs_are_lean),
                                     TEST(answers_that_do_not_fit_are_refused_by_name),
                                     {NULL, NULL}};
 

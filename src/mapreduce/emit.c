@@ -3,13 +3,11 @@
 #include "mapreduce/emit.h"
 
 #include "mapreduce/hash.h"
+#include "mapreduce/lean.h"
 
 #include <endian.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 
 /* ---- Partitions ---- */
 
@@ -96,26 +94,19 @@ static size_t partition_by_range(const struct pmap__site *site, const void *key,
     return p;
 }
 
-static uint64_t hash_of(const void *key, size_t key_size)
+static bool is_by_hash(const struct pmap__plan *plan)
 {
-    uint64_t k[2] = {0, 0};
-
-    if (key_size > PMAP__SHORT_KEY)
-        return XXH3_64bits(key, key_size);
-    if (key_size)
-        memcpy(k, key, key_size);
-    return pmap__hash_words(k, key_size);
+    return !plan->ranges && (plan->what->partition == NULL || plan->plain);
 }
 
+/* hash: of the key, where partitions go by that. */
 static size_t partition_of(struct pmap_emitter *out, const void *key, size_t key_size, uint64_t hash)
 {
     const struct pmap__plan *plan = &out->site->plan;
 
-    if (plan->ranges)
-        return partition_by_range(out->site, key, key_size);
-    if (plan->what->partition && !plan->plain)
-        return partition_by_function(out, key, key_size);
-    return pmap__hash_choose(hash, plan->partitions);
+    if (is_by_hash(plan))
+        return pmap__hash_choose(hash, plan->partitions);
+    return plan->ranges ? partition_by_range(out->site, key, key_size) : partition_by_function(out, key, key_size);
 }
 
 /* ---- Blocks ---- */
@@ -165,31 +156,36 @@ static struct pmap__block *next_block(struct pmap_emitter *out, size_t partition
     return out->failed ? NULL : block;
 }
 
-/* Room for so many bytes in the block of a partition; NULL: the item has failed. */
-static inline void *reserve(struct pmap_emitter *out, size_t partition, size_t size)
+/* The block of a partition, with room for so many bytes; NULL: the item has failed. */
+static inline struct pmap__block *block_for(struct pmap_emitter *out, size_t partition, size_t size)
 {
     struct pmap__block *block = out->blocks[partition];
 
-    if ((block == NULL || size > block->size - block->used) && (block = next_block(out, partition, size)) == NULL)
-        return NULL;
-    void *at = (char *)block->bytes + block->used;
-    block->used += size;
-    block->records++;
-    return at;
+    return block && pmap__block_fits(block, size) ? block : next_block(out, partition, size);
+}
+
+/* Where values are combined pairs are lean, else they are records. */
+static size_t write_pair(struct pmap_emitter *out, void *at, const void *key, size_t key_size, const void *value, size_t value_size)
+{
+    struct pmap__pair pair = {key, value, key_size, value_size, out->tag};
+
+    if (out->value_size)
+        return pmap__lean_write(at, key, key_size, value, value_size);
+    out->tag++;
+    pmap__record_write(at, &pair);
+    return pmap__pair_size(key_size, value_size);
 }
 
 static void send_on(struct pmap_emitter *out, const void *key, size_t key_size, const void *value, size_t value_size)
 {
-    const struct pmap__plan *plan = &out->site->plan;
-    bool hashed = out->value_size || (!plan->ranges && !plan->what->partition);
-    uint64_t hash = hashed ? hash_of(key, key_size) : 0;
+    uint64_t hash = is_by_hash(&out->site->plan) ? pmap__hash_key(key, key_size) : 0;
     size_t partition = partition_of(out, key, key_size, hash);
-    struct pmap__pair pair = {key, value, key_size, value_size, out->value_size ? hash : out->tag++};
-    void *at = out->failed ? NULL : reserve(out, partition, pmap__pair_size(key_size, value_size));
+    size_t room = out->value_size ? pmap__lean_room(key_size, value_size) : pmap__pair_size(key_size, value_size);
+    struct pmap__block *block = out->failed ? NULL : block_for(out, partition, room);
 
-    if (at == NULL)
+    if (block == NULL)
         return;
-    pmap__record_write(at, &pair);
+    pmap__block_added(block, write_pair(out, pmap__block_end(block), key, key_size, value, value_size));
     if (out->out_bytes)
         out->out_bytes[partition] += pmap__format_size(&out->site->formatter, (struct pmap_view){key, key_size},
                                                        (struct pmap_view){value, value_size});
@@ -212,9 +208,9 @@ static void pass_some(struct pmap_emitter *out, const struct pmap__short *places
         if (p->size == 0)
             continue;
         size_t key_size = p->size - 1, partition = partition_of(out, p->k, key_size, hashes[i]);
-        uint64_t *to = out->failed ? NULL : reserve(out, partition, pmap__pair_size(key_size, out->value_size));
-        if (to)
-            pmap__short_write(to, p, out->value_size, hashes[i]);
+        struct pmap__block *block = out->failed ? NULL : block_for(out, partition, pmap__lean_room(key_size, out->value_size));
+        if (block)
+            pmap__block_added(block, pmap__lean_write_short(pmap__block_end(block), p, out->value_size));
     }
 }
 

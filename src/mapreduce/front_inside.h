@@ -20,30 +20,4 @@ extern const struct pmap__front_kind pmap__front_wide, pmap__front_narrow;
 /* Pass on all that is in it, and go on with places of another kind. */
 void pmap__front_become(struct pmap__front *front, const struct pmap__front_kind *kind);
 
-/* A key as two words, zeros behind its bytes. */
-static inline void pmap__front_load_any(const void *key, size_t size, uint64_t k[2])
-{
-    k[0] = k[1] = 0;
-    if (size)
-        memcpy(k, key, size);
-}
-
-/* The same if 16 bytes can be read from where it begins. */
-static inline void pmap__front_load_wide(const char *key, size_t size, uint64_t k[2])
-{
-    static const uint64_t low[] = {0, 0xff, 0xffff, 0xffffff, 0xffffffff, 0xffffffffff, 0xffffffffffff, 0xffffffffffffff,
-                                   UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX,
-                                   UINT64_MAX};
-    static const uint64_t high[] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xffff, 0xffffff, 0xffffffff, 0xffffffffff, 0xffffffffffff,
-                                    0xffffffffffffff, UINT64_MAX};
-
-    if (__BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__) { /* the masks are for a machine that puts the low bytes first */
-        pmap__front_load_any(key, size, k);
-        return;
-    }
-    memcpy(k, key, 16);
-    k[0] &= low[size];
-    k[1] &= high[size];
-}
-
 #endif

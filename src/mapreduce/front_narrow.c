@@ -150,7 +150,7 @@ static void add(struct pmap__front *front, const void *key, size_t key_size, con
     uint64_t k[2];
     int64_t number;
 
-    pmap__front_load_any(key, key_size, k);
+    pmap__short_load(key, key_size, k);
     memcpy(&number, value, sizeof number);
     if (wait_in((struct waiting *)(void *)front->batch + front->waiting, front, k, key_size, number))
         front->waiting++;
@@ -170,7 +170,7 @@ static void add_waiting(struct pmap__front *front, const struct pmap_waiting wai
     struct waiting *w = (struct waiting *)(void *)front->batch;
     for (size_t i = 0; i < n; i++) {
         uint64_t k[2];
-        pmap__front_load_wide(waiting[i].key, waiting[i].key_size, k);
+        pmap__short_load_wide(waiting[i].key, waiting[i].key_size, k);
         if (wait_in(w, front, k, waiting[i].key_size, waiting[i].value))
             w++;
         else

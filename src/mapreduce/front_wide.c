@@ -78,7 +78,7 @@ static void add(struct pmap__front *front, const void *key, size_t key_size, con
 {
     place *p = (place *)(void *)(front->batch + front->waiting * front->each);
 
-    pmap__front_load_any(key, key_size, p->k);
+    pmap__short_load(key, key_size, p->k);
     p->size = (uint32_t)key_size + 1;
     p->age = (uint32_t)pmap__hash_choose(pmap__hash_words(p->k, p->size - 1), front->buckets);
     memcpy(&p->value, value, front->combine.size);
@@ -92,7 +92,7 @@ static void add_waiting(struct pmap__front *front, const struct pmap_waiting wai
     drain(front);
     for (size_t i = 0; i < n; i++) {
         place *p = (place *)(void *)front->batch + i; /* values have 8 bytes */
-        pmap__front_load_wide(waiting[i].key, waiting[i].key_size, p->k);
+        pmap__short_load_wide(waiting[i].key, waiting[i].key_size, p->k);
         p->size = (uint32_t)waiting[i].key_size + 1;
         p->age = (uint32_t)pmap__hash_choose(pmap__hash_words(p->k, p->size - 1), front->buckets);
         p->value = (uint64_t)waiting[i].value;

@@ -24,6 +24,9 @@ static inline uint64_t pmap__hash_words(const uint64_t k[2], size_t size)
     return h ^ h >> 32;
 }
 
+/* Of any key: of a short one the same. */
+uint64_t pmap__hash_key(const void *key, size_t size);
+
 /* Which of n that is, n < 2^32: ascending as the hash does. */
 static inline size_t pmap__hash_choose(uint64_t hash, uint64_t n)
 {

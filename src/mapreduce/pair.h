@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026 the pmap authors
  *
- * A pair as bytes: in memory, on their way to another rank and in scratch alike.
+ * A pair as bytes, a record: in memory, on their way to another rank and in scratch alike. (Pairs that will be combined go a leaner way to
+ * their tables: lean.h.)
  *
  *     8 bytes   size of the key (24 bits, the low ones) and of the value (40 bits)
- *     8 bytes   the tag: which pair came first (the split, then its place in the split), or, where values are combined, the
- *               hash of the key, until it is written to a run (0); in a stash, the place in the output
+ *     8 bytes   the tag: which pair came first (the split, then its place in the split); where values are combined 0; in a stash,
+ *               the place in the output
  *     value     padded to 8 bytes, so that it may be a number of any type
  *     key       likewise, with zero bytes
  *
@@ -112,6 +113,32 @@ struct pmap__short {
     };
     uint64_t value; /* or more of it */
 };
+
+/* A key as two words, zeros behind its bytes. */
+static inline void pmap__short_load(const void *key, size_t size, uint64_t k[2])
+{
+    k[0] = k[1] = 0;
+    if (size)
+        memcpy(k, key, size);
+}
+
+/* The same if 16 bytes can be read from where it begins. */
+static inline void pmap__short_load_wide(const char *key, size_t size, uint64_t k[2])
+{
+    static const uint64_t low[] = {0, 0xff, 0xffff, 0xffffff, 0xffffffff, 0xffffffffff, 0xffffffffffff, 0xffffffffffffff,
+                                   UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX,
+                                   UINT64_MAX};
+    static const uint64_t high[] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xffff, 0xffffff, 0xffffffff, 0xffffffffff, 0xffffffffffff,
+                                    0xffffffffffffff, UINT64_MAX};
+
+    if (__BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__) { /* the masks are for a machine that puts the low bytes first */
+        pmap__short_load(key, size, k);
+        return;
+    }
+    memcpy(k, key, 16);
+    k[0] &= low[size];
+    k[1] &= high[size];
+}
 
 /* As a record, to where pmap__pair_size bytes are free. */
 static inline void pmap__short_write(uint64_t *to, const struct pmap__short *pair, size_t value_size, uint64_t tag)

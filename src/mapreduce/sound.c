@@ -4,6 +4,8 @@
 
 #include "mapreduce/pair.h"
 
+#include "mapreduce/lean.h"
+
 #include <string.h>
 
 /* What the public calls let through at most. */
@@ -12,14 +14,12 @@
 
 /* ---- Records ---- */
 
-bool pmap__records_are_sound(const void *bytes, size_t size, size_t value_size, size_t *n)
+bool pmap__records_are_sound(const void *bytes, size_t size, size_t *n)
 {
     const char *at = bytes;
 
     for (*n = 0; size > 0; ++*n) {
         if (size < PMAP__PAIR_HEAD || pmap__record_size(at) > size)
-            return false;
-        if (value_size != SIZE_MAX && pmap__record_value_size(at) != value_size)
             return false;
         size_t record = pmap__record_size(at);
         at += record;
@@ -34,9 +34,11 @@ const char *pmap__block_bad_field(const struct pmap__site *site, const struct pm
 
     if (letter->words[0] >= site->plan.partitions || pmap__plan_owner(&site->plan, (size_t)letter->words[0]) != site->rank)
         return "partition";
-    if (letter->body && !pmap__records_are_sound(letter->body, letter->size, combined ? combined : SIZE_MAX, &n))
-        return "record";
-    return letter->body && n != letter->words[1] ? "number of records" : NULL;
+    if (letter->body == NULL)
+        return NULL;
+    bool sound = combined ? pmap__lean_are_whole(letter->body, letter->size, combined, &n)
+                          : pmap__records_are_sound(letter->body, letter->size, &n);
+    return !sound ? "record" : n != letter->words[1] ? "number of records" : NULL;
 }
 
 /* ---- Plans ---- */
@@ -143,7 +145,7 @@ static const char *bad_borders(struct pmap_view payload, const struct pmap__site
 
     if (!site->plan.ranges || site->borders)
         return "kind";
-    return pmap__records_are_sound(payload.data, payload.size, SIZE_MAX, &n) && n == site->plan.partitions - 1 ? NULL : "payload";
+    return pmap__records_are_sound(payload.data, payload.size, &n) && n == site->plan.partitions - 1 ? NULL : "payload";
 }
 
 static const char *bad_reduce(const struct pmap__step *step, struct pmap_view payload, const struct pmap__site *site)
@@ -195,13 +197,13 @@ const char *pmap__answer_bad_field(const struct pmap__step *step, size_t payload
 
     switch (step->kind) {
     case PMAP__STEP_SAMPLE:
-        return pmap__records_are_sound(bytes, answer.size, SIZE_MAX, &n) ? NULL : "record";
+        return pmap__records_are_sound(bytes, answer.size, &n) ? NULL : "record";
     case PMAP__STEP_FETCH:
         if (answer.size == 0)
             return NULL;
         if (answer.size < sizeof(uint64_t))
             return "block";
-        return pmap__records_are_sound(bytes + sizeof(uint64_t), answer.size - sizeof(uint64_t), SIZE_MAX, &n) ? NULL : "record";
+        return pmap__records_are_sound(bytes + sizeof(uint64_t), answer.size - sizeof(uint64_t), &n) ? NULL : "record";
     case PMAP__STEP_NEAR:
         return answer.size == payload_size / sizeof(struct pmap__split) + 1 ? NULL : "size";
     case PMAP__STEP_COUNTS:

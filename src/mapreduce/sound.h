@@ -11,8 +11,8 @@
 #include "mapreduce/site.h"
 #include "mapreduce/steps.h"
 
-/* Whole records side by side? Then *n is how many. value_size: each value has so many bytes; SIZE_MAX: any. */
-bool pmap__records_are_sound(const void *bytes, size_t size, size_t value_size, size_t *n);
+/* Whole records side by side? Then *n is how many. */
+bool pmap__records_are_sound(const void *bytes, size_t size, size_t *n);
 
 /* Each of these: NULL if all is well, else the name of a field. */
 
@@ -22,7 +22,7 @@ const char *pmap__plan_bad_field(const struct pmap__plan *plan, int rank, int ra
 /* A step other than BEGIN, for this site. */
 const char *pmap__step_bad_field(const struct pmap__step *step, struct pmap_view payload, const struct pmap__site *site);
 
-/* Of what rank sent, the records of a block for a partition. */
+/* Of what rank sent, the pairs of a block for a partition: records, or lean ones (lean.h) where values are combined. */
 const char *pmap__block_bad_field(const struct pmap__site *site, const struct pmap__letter *letter);
 
 /* The answer to a step. */

@@ -9,24 +9,6 @@
 
 /* ---- Life ---- */
 
-struct pmap__block *pmap__block_create(struct pmap__budget *budget, size_t size)
-{
-    struct pmap__block *block = malloc(sizeof *block + size);
-
-    if (block == NULL)
-        return NULL;
-    *block = (struct pmap__block){.size = size};
-    pmap__budget_take(budget, sizeof *block + size);
-    return block;
-}
-
-void pmap__block_free(struct pmap__budget *budget, struct pmap__block *block)
-{
-    if (block)
-        pmap__budget_give(budget, sizeof *block + block->size);
-    free(block);
-}
-
 void pmap__store_init(struct pmap__store *store, struct pmap__store_common *common)
 {
     *store = (struct pmap__store){.common = common};
@@ -198,12 +180,12 @@ static enum pmap_status spill(struct pmap__store *store, struct pmap_error *erro
 /* Where the table cannot grow within the budget, it is spilled in between. */
 static enum pmap_status add_to_table(struct pmap__store *store, const struct pmap__block *block, struct pmap_error *error)
 {
-    const char *records = (const char *)block->bytes;
+    const char *pairs = (const char *)block->bytes;
     size_t done = 0;
 
     while (done < block->used) {
         bool force = pmap__table_keys(&store->table) < LEAST_KEYS;
-        size_t more = pmap__table_add(&store->table, records + done, block->used - done, force);
+        size_t more = pmap__table_add(&store->table, pairs + done, block->used - done, force);
         done += more;
         if (done == block->used)
             break;

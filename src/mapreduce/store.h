@@ -9,17 +9,10 @@
 #ifndef PMAP_MAPREDUCE_STORE_H
 #define PMAP_MAPREDUCE_STORE_H
 
+#include "mapreduce/block.h"
 #include "mapreduce/table.h"
 
 #include <pthread.h>
-
-/* Records side by side, in a list; malloc'ed, with the bytes behind. */
-struct pmap__block {
-    struct pmap__block *next;
-    size_t used, size; /* of bytes: records side by side, */
-    size_t records;    /* and how many */
-    uint64_t bytes[];
-};
 
 struct pmap__store {
     pthread_mutex_t lock;       /* of all of this while pairs are added */
@@ -46,10 +39,6 @@ struct pmap__store_common {
 
 void pmap__store_init(struct pmap__store *store, struct pmap__store_common *common);
 void pmap__store_fini(struct pmap__store *store);
-
-/* A block with room for size bytes, counted in the budget; NULL if memory is short. Blocks are given to a store, or freed. */
-struct pmap__block *pmap__block_create(struct pmap__budget *budget, size_t size);
-void pmap__block_free(struct pmap__budget *budget, struct pmap__block *block);
 
 /* Add the records of a block. Combined: the block stays the caller's. Else it is the store's from now on. Any thread. PMAP_ENOMEM, or what
  * scratch said: then some of them may be in it. */

@@ -2,14 +2,16 @@
  * Copyright (c) 2026 the pmap authors */
 #include "mapreduce/table.h"
 
+#include "mapreduce/hash.h"
+#include "mapreduce/lean.h"
+
 #include <pmap_mapreduce.h>
 #include <stddef.h>
 #include <stdlib.h>
 
 #define BLOCK ((size_t)64 << 10)
 #define OFFSET_BITS 13 /* of a place in a block, in units of 8 bytes */
-#define BATCH 64       /* records whose cache lines are on their way at once */
-#define AHEAD 512      /* bytes of records */
+#define BATCH 64       /* pairs whose cache lines are on their way at once */
 #define LINE ((size_t)64)
 #define FIRST 128      /* places of a table that is not empty */
 
@@ -77,6 +79,15 @@ static bool may_grow(const struct pmap__table *table, size_t size, bool force)
 {
     return force || pmap__budget_held(table->budget) + size <= table->budget->limit;
 }
+
+/* A pair that is to be added. */
+struct arrival {
+    uint64_t k[2];          /* a short key as words; */
+    uint32_t size;          /* its size plus 1; 0: it does not belong in a place */
+    uint32_t hash;
+    struct pmap__lean pair;
+    const char *at;         /* where it lies */
+};
 
 /* ---- In the table ---- */
 
@@ -190,33 +201,30 @@ static bool grow_places(struct pmap__table *table, bool force)
     return true;
 }
 
-static inline void fold(const struct pmap__table *table, void *acc, const void *record)
+static inline void fold(const struct pmap__table *table, void *acc, const struct arrival *a)
 {
-    if (table->combine.fold == pmap_sum_i64) { /* the most common one, without a call */
+    if (table->combine.fold == pmap_sum_i64 && pmap__lean_is_number(table->combine.size)) { /* the most common one, without a call */
         uint64_t *sum = acc;
-        *sum += *(const uint64_t *)pmap__record_value(record);
+        *sum += a->pair.number;
     } else {
-        table->combine.fold(acc, pmap__record_value(record));
+        table->combine.fold(acc, a->pair.value);
     }
 }
 
-static inline void add_short(struct pmap__table *table, const void *record)
+static inline void add_short(struct pmap__table *table, const struct arrival *a)
 {
-    uint32_t hash = (uint32_t)pmap__record_tag(record), size = (uint32_t)pmap__record_key_size(record) + 1;
-    const uint64_t *key = pmap__record_key(record); /* padded with zeros */
-    uint64_t k[2] = {size > 1 ? key[0] : 0, size > 9 ? key[1] : 0};
-    size_t at = home(hash, table->capacity);
+    size_t at = home(a->hash, table->capacity);
     struct pmap__short *p;
 
     for (; (p = pmap__table_place(table, at))->size; at = next_of(at, table->capacity))
-        if (p->k[0] == k[0] && p->k[1] == k[1] && p->size == size) {
-            fold(table, &p->value, record);
+        if (p->k[0] == a->k[0] && p->k[1] == a->k[1] && p->size == a->size) {
+            fold(table, &p->value, a);
             return;
         }
-    memcpy(p->k, k, sizeof k);
-    p->size = size;
-    p->hash = hash;
-    memcpy(&p->value, pmap__record_value(record), table->combine.size);
+    memcpy(p->k, a->k, sizeof a->k);
+    p->size = a->size;
+    p->hash = a->hash;
+    memcpy(&p->value, a->pair.value, table->combine.size);
     table->n_places++;
 }
 
@@ -280,11 +288,13 @@ static bool add_block(struct pmap__table *table, size_t least)
     return true;
 }
 
-/* A copy of a record in the table; its place, or 0 if memory is short. A block for a long record alone begins with it, so that
- * offsets stay small. */
-static uint32_t keep(struct pmap__table *table, const void *record, size_t size)
+/* A record of it in the table; its place, or 0 if memory is short. A block for a long record alone begins with it, so that offsets stay
+ * small. */
+static uint32_t keep(struct pmap__table *table, const struct pmap__lean *pair)
 {
     struct pmap__table_block *last = table->n_blocks ? &table->blocks[table->n_blocks - 1] : NULL;
+    struct pmap__pair record = {pair->key, pair->value, pair->key_size, table->combine.size, 0};
+    size_t size = pmap__pair_size(record.key_size, record.value_size);
 
     if (last == NULL || last->used >= BLOCK || size > last->size - last->used) {
         if (!add_block(table, size))
@@ -292,43 +302,36 @@ static uint32_t keep(struct pmap__table *table, const void *record, size_t size)
         last = &table->blocks[table->n_blocks - 1];
     }
     uint32_t number = (uint32_t)(table->n_blocks - 1) << OFFSET_BITS | (uint32_t)(last->used >> 3);
-    memcpy(last->bytes + last->used, record, size);
+    pmap__record_write(last->bytes + last->used, &record);
     last->used += size;
     return number + 1;
 }
 
-static bool same_key(const void *a, const void *b)
+static bool has_key(const void *record, const struct pmap__lean *pair)
 {
-    const uint64_t *x = a, *y = b;
-    return x[0] == y[0] && x[1] == y[1] && memcmp(pmap__record_key(a), pmap__record_key(b), pmap__record_key_size(a)) == 0;
+    return pmap__record_key_size(record) == pair->key_size && memcmp(pmap__record_key(record), pair->key, pair->key_size) == 0;
 }
 
-static bool add_long(struct pmap__table *table, const void *record)
+static bool add_long(struct pmap__table *table, const struct arrival *a)
 {
-    uint32_t hash = (uint32_t)pmap__record_tag(record);
-    size_t at = home(hash, table->slots_capacity);
+    size_t at = home(a->hash, table->slots_capacity);
 
     for (; table->slots[at].place; at = next_of(at, table->slots_capacity)) {
-        if (table->slots[at].hash != hash)
+        if (table->slots[at].hash != a->hash)
             continue;
         char *there = record_at(table, table->slots[at].place);
-        if (same_key(there, record)) {
-            fold(table, there + PMAP__PAIR_HEAD, record);
+        if (has_key(there, &a->pair)) {
+            fold(table, there + PMAP__PAIR_HEAD, a);
             return true;
         }
     }
-    uint32_t kept = keep(table, record, pmap__record_size(record));
-    table->slots[at] = (struct pmap__table_slot){hash, kept};
+    uint32_t kept = keep(table, &a->pair);
+    table->slots[at] = (struct pmap__table_slot){a->hash, kept};
     table->n_slots += kept != 0;
     return kept != 0;
 }
 
 /* ---- Adding ---- */
-
-static inline bool is_short(const struct pmap__table *table, const void *record)
-{
-    return table->each && pmap__record_key_size(record) <= PMAP__SHORT_KEY;
-}
 
 static bool make_room(struct pmap__table *table, bool force)
 {
@@ -341,36 +344,48 @@ static bool make_room(struct pmap__table *table, bool force)
     return true;
 }
 
-/* Where to look for a record first. (Not a function that prefetches itself: gcc takes it for one without an effect, and drops it.) */
-static inline const void *first_look(const struct pmap__table *table, const void *record)
+/* Take a pair in; where the next one begins. */
+static inline const char *arrive(const struct pmap__table *table, const char *at, const char *end, struct arrival *a)
 {
-    uint32_t hash = (uint32_t)pmap__record_tag(record);
+    const char *next = pmap__lean_read(at, end, table->combine.size, &a->pair);
+    size_t size = a->pair.key_size;
+    bool is_short = table->each && size <= PMAP__SHORT_KEY;
 
-    if (is_short(table, record))
-        return pmap__table_place(table, home(hash, table->capacity));
-    return &table->slots[home(hash, table->slots_capacity)];
+    if (is_short)
+        pmap__short_load_wide(a->pair.key, size, a->k);
+    a->hash = (uint32_t)(is_short ? pmap__hash_words(a->k, size) : pmap__hash_key(a->pair.key, size));
+    a->size = is_short ? (uint32_t)size + 1 : 0;
+    a->at = at;
+    return next;
 }
 
-size_t pmap__table_add(struct pmap__table *table, const void *records, size_t size, bool force)
+/* Where to look for it first. (Not a function that prefetches itself: gcc takes it for one without an effect, and drops it.) */
+static inline const void *first_look(const struct pmap__table *table, const struct arrival *a)
 {
-    const char *begin = records, *at = begin, *end = at + size;
+    if (a->size)
+        return pmap__table_place(table, home(a->hash, table->capacity));
+    return &table->slots[home(a->hash, table->slots_capacity)];
+}
+
+size_t pmap__table_add(struct pmap__table *table, const void *pairs, size_t size, bool force)
+{
+    const char *begin = pairs, *at = begin, *end = at + size;
 
     while (at < end) {
-        const char *batch[BATCH];
+        struct arrival batch[BATCH];
         size_t n = 0;
 
         if (!make_room(table, force))
             break;
-        for (; n < BATCH && at < end; at += pmap__record_size(at)) {
-            __builtin_prefetch(at + AHEAD); /* where the next one begins is known only when this one is there */
-            __builtin_prefetch(first_look(table, at), 1);
-            batch[n++] = at;
+        for (; n < BATCH && at < end; n++) {
+            at = arrive(table, at, end, &batch[n]);
+            __builtin_prefetch(first_look(table, &batch[n]), 1);
         }
         for (size_t i = 0; i < n; i++) {
-            if (is_short(table, batch[i]))
-                add_short(table, batch[i]);
-            else if (!add_long(table, batch[i]))
-                return (size_t)(batch[i] - begin);
+            if (batch[i].size)
+                add_short(table, &batch[i]);
+            else if (!add_long(table, &batch[i]))
+                return (size_t)(batch[i].at - begin);
         }
     }
     return (size_t)(at - begin);

@@ -57,9 +57,9 @@ static inline size_t pmap__table_keys(const struct pmap__table *table)
     return table->n_places + table->n_slots;
 }
 
-/* Fold size bytes of records into it; their tags are the hashes of their keys. How many bytes of them it took, whole records: fewer if
- * memory is short, or it had to grow and the budget does not allow that, unless force. */
-size_t pmap__table_add(struct pmap__table *table, const void *records, size_t size, bool force);
+/* Fold size bytes of lean pairs (lean.h) into it, with slack behind them. How many of these bytes it took, whole pairs: fewer if memory is
+ * short, or it had to grow and the budget does not allow that, unless force. */
+size_t pmap__table_add(struct pmap__table *table, const void *pairs, size_t size, bool force);
 
 /* Call each(record, argument) for all records in blocks, in no order of use. */
 void pmap__table_each(const struct pmap__table *table, void (*each)(const void *record, void *argument), void *argument);

@@ -7,53 +7,21 @@
  *     1 byte    how many bytes of the key are those of the key before
  *     1 byte    how many follow
  *     number    the tag
- *     value     of 8 bytes: as a number, which is 2 v or, if negative, -2 v - 1, so that those near 0 are short; else as it is
+ *     value     of 8 bytes: as a number with a sign; else as it is
  *     key       its other bytes
  *
- * A number has seven bits in a byte, the lowest first, and the highest bit of a byte says that there are more. */
+ * Numbers are those of number.h. */
 #include "mapreduce/terse.h"
 
+#include "mapreduce/number.h"
 #include "mapreduce/pair.h"
 
 #define LONGEST ((size_t)255) /* bytes of a key that follow, or of a value */
-#define NUMBER ((size_t)10)   /* bytes of a number at most */
-#define RECORD (2 + NUMBER + LONGEST + LONGEST + PMAP__TERSE_SLACK)
+#define RECORD (2 + PMAP__NUMBER_MAX + LONGEST + LONGEST + PMAP__TERSE_SLACK)
 
 size_t pmap__terse_room(size_t size)
 {
-    return 1 + NUMBER + size / 2 + RECORD;
-}
-
-/* ---- Numbers ---- */
-
-static inline unsigned char *put_number(unsigned char *to, uint64_t n)
-{
-    for (; n > 127; n >>= 7)
-        *to++ = (unsigned char)(n | 128);
-    *to++ = (unsigned char)n;
-    return to;
-}
-
-/* NULL: it does not end before end. */
-static inline const unsigned char *get_number(const unsigned char *from, const unsigned char *end, uint64_t *n)
-{
-    *n = 0;
-    for (unsigned shift = 0; from < end && shift < 64; shift += 7) {
-        *n |= (uint64_t)(*from & 127) << shift;
-        if (*from++ < 128)
-            return from;
-    }
-    return NULL;
-}
-
-static inline uint64_t fold_sign(uint64_t v)
-{
-    return v << 1 ^ (0 - (v >> 63));
-}
-
-static inline uint64_t unfold_sign(uint64_t n)
-{
-    return n >> 1 ^ (0 - (n & 1));
+    return 1 + PMAP__NUMBER_MAX + size / 2 + RECORD;
 }
 
 /* ---- Keys ---- */
@@ -102,9 +70,9 @@ static inline unsigned char *put_record(unsigned char *to, const void *record, s
         return NULL;
     *to++ = (unsigned char)shared;
     *to++ = (unsigned char)rest;
-    to = put_number(to, pmap__record_tag(record));
+    to = pmap__number_put(to, pmap__record_tag(record));
     if (value_size == 8) {
-        to = put_number(to, fold_sign(*(const uint64_t *)value));
+        to = pmap__number_put(to, pmap__number_fold(*(const uint64_t *)value));
     } else {
         memcpy(to, value, value_size);
         to += value_size;
@@ -124,7 +92,7 @@ size_t pmap__terse_write(const void *records, size_t size, void *to)
     if (value_size > LONGEST || (value_size != 8 && 2 * value_size > pmap__record_size(at)))
         return 0;
     *next++ = PMAP__TERSE_MARK;
-    next = put_number(next, value_size);
+    next = pmap__number_put(next, value_size);
     for (; at < end; at += pmap__record_size(at)) {
         if (pmap__record_value_size(at) != value_size)
             return 0;
@@ -146,15 +114,15 @@ static inline const unsigned char *get_record(const unsigned char *from, const u
     if (end - from < 2)
         return NULL;
     size_t shared = from[0], rest = from[1], key_size = shared + rest;
-    from = get_number(from + 2, end, &tag);
+    from = pmap__number_get(from + 2, end, &tag);
     if (from && value_size == 8)
-        from = get_number(from, end, &number);
+        from = pmap__number_get(from, end, &number);
     if (from == NULL || shared > before->size || pmap__pair_size(key_size, value_size) > (size_t)(records_end - record) ||
         rest + (value_size == 8 ? 0 : value_size) > (size_t)(end - from))
         return NULL;
     uint64_t *words = (uint64_t *)(void *)record;
     if (value_size == 8) {
-        words[2] = unfold_sign(number);
+        words[2] = pmap__number_unfold(number);
     } else {
         pmap__record_write(record, &(struct pmap__pair){"", from, 0, value_size, 0});
         from += value_size;
@@ -177,7 +145,7 @@ bool pmap__terse_read(const void *from, size_t from_size, void *records, size_t 
     struct key before = {nothing, 0};
     uint64_t value_size;
 
-    next = get_number(next + 1, end, &value_size);
+    next = pmap__number_get(next + 1, end, &value_size);
     if (next == NULL || value_size > LONGEST)
         return false;
     while (at < records_end) {

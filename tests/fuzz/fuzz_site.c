@@ -6,6 +6,7 @@
 #include "port.h"
 
 #include "engine/post.h"
+#include "mapreduce/lean.h"
 #include "mapreduce/sound.h"
 
 #include <stdio.h>
@@ -232,6 +233,15 @@ static size_t put_records(char bytes[static 400], size_t n, size_t value_size)
     return size;
 }
 
+static size_t put_lean(char bytes[static 400], size_t n)
+{
+    size_t size = 0;
+
+    for (uint64_t i = 0; i < n; i++)
+        size += pmap__lean_write(bytes + size, "abcdefghijklmnopqrs", 3 + 5 * i, &i, sizeof i);
+    return size;
+}
+
 void fuzz_seeds(void)
 {
     static _Alignas(8) char bytes[400];
@@ -252,7 +262,7 @@ void fuzz_seeds(void)
             fuzz_put(1, 1);
             fuzz_put(0, 1);
             fuzz_put(4, 2);
-            size = put_records(bytes, 4, what == 0 ? 8 : flags % 16);
+            size = what == 0 ? put_lean(bytes, 4) : put_records(bytes, 4, flags % 16);
             fuzz_put(size, 2);
             fuzz_put_bytes(bytes, size);
             for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
