@@ -266,7 +266,7 @@ struct pmap_mapreduce_stats {
     uint64_t pairs, pair_bytes;                   /* emitted by them: keys and values */
     uint64_t combined;                            /* pairs that were folded into others before they left their thread */
     uint64_t shuffled_bytes;                      /* went to another rank */
-    uint64_t spills, spilled_bytes, spilled_disk; /* runs written, their bytes, and compressed */
+    uint64_t spills, spilled_bytes, spilled_disk; /* to scratch: how often, bytes, and compressed */
     uint64_t merges;                              /* runs that were merged into longer ones, for there were too many */
     uint64_t keys;                                /* distinct */
     uint64_t largest_values, largest_bytes;       /* of the key with most values: how many, and their bytes; */

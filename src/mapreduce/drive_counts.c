@@ -96,7 +96,7 @@ void pmap__drive_print(const struct pmap__drive *d)
             (unsigned long long)s->keys, (unsigned long long)s->largest_values, (double)s->partition_max / mean);
     fprintf(stderr, "pmap: %s: output  %8.3f s  %8.1f MB/s  %llu records, %llu bytes\n", d->rules.task->name, s->output_seconds,
             rate(s->bytes_out, s->output_seconds), (unsigned long long)s->records_out, (unsigned long long)s->bytes_out);
-    fprintf(stderr, "pmap: %s: memory  %.1f of %.1f MB; %llu runs spilled, %llu bytes, %llu on disk; %llu merged again\n",
+    fprintf(stderr, "pmap: %s: memory  %.1f of %.1f MB; %llu spills, %llu bytes, %llu on disk; %llu runs merged again\n",
             d->rules.task->name, (double)s->memory_peak / 1e6, (double)s->memory_limit / 1e6, (unsigned long long)s->spills,
             (unsigned long long)s->spilled_bytes, (unsigned long long)s->spilled_disk, (unsigned long long)s->merges);
 }

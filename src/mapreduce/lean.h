@@ -2,7 +2,7 @@
  * Copyright (c) 2026 the pmap authors
  *
  * A pair in few bytes, where values are combined: on its way from an emitter to a table, for of millions of them memory is what bounds that
- * way. All values of a call have the same size, which is written nowhere, and order is nobody's concern,
+ * way, and waiting in a pile (pile.h). All values of a call have the same size, which is written nowhere, and order is nobody's concern,
  * so there is no tag.
  *
  *     value     of 8 bytes: as a number with a sign (number.h), for most are small; else as it is, padded to 8 bytes

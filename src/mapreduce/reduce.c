@@ -314,10 +314,16 @@ static void add_counts(struct pmap__site *site, const struct sink *sink, const s
     pthread_mutex_unlock(&site->lock);
 }
 
-/* How many runs may be read at once: each takes two blocks of memory, of the quarter that a thread's share of the budget is. */
+/* What a thread may have for reading a partition: together a quarter of the budget. */
+static size_t share_of_thread(const struct pmap__site *site)
+{
+    return (size_t)(site->budget->limit / 4 / site->n_emitters);
+}
+
+/* How many runs may be read at once. */
 static size_t fan_in(const struct pmap__site *site)
 {
-    size_t n = (size_t)(site->budget->limit / 4 / site->n_emitters / pmap__sorted_reader_memory(site->common.run_block));
+    size_t n = share_of_thread(site) / pmap__sorted_reader_memory(site->common.run_block);
     return n < FAN_IN_MIN ? FAN_IN_MIN : n;
 }
 
@@ -383,7 +389,8 @@ void pmap__reduce_partition(struct pmap__site *site, const struct pmap__step *st
     enum pmap_status status = open_sink(&sink, step, aside);
     if (status != PMAP_OK) {
         pmap__site_fail_item(status, &sink.error);
-    } else if (open_store(site, sink.partition, again, onward, &source, &sink.error)) {
+    } else if (pmap__shuffle_take_up(site, sink.partition, share_of_thread(site), sink.onward ? sink.onward->site : site) &&
+               open_store(site, sink.partition, again, onward, &source, &sink.error)) {
         bool simple = keys_come_once(&site->plan) || (onward && site->stores[sink.partition].n_runs == 0);
         reduce_source(site, source, simple, &sink);
         source->close(source);

@@ -117,8 +117,10 @@ bool pmap__shuffle_relieve(struct pmap__site *site)
     return status == PMAP_OK;
 }
 
-/* Add a block to a store of this rank. Combine functions are called in here under a lock, and perhaps where no item runs: so they have
- * a role of their own, in which pmap_fail is noted, and pmap_cancelled does not begin to handle letters. */
+/* Combine functions are called under the lock of a store, and perhaps where no item runs: so they have a role of their own, in which
+ * pmap_fail is noted, and pmap_cancelled does not begin to handle letters. */
+
+/* Add a block to a store of this rank. */
 static enum pmap_status add(struct pmap__site *site, size_t partition, struct pmap__block *block, struct pmap_error *error)
 {
     struct pmap__run run;
@@ -133,6 +135,36 @@ static enum pmap_status add(struct pmap__site *site, size_t partition, struct pm
     if (status == PMAP_OK && said.status != PMAP_OK)
         *error = said;
     return status == PMAP_OK ? said.status : status;
+}
+
+static enum pmap_status take_some_up(struct pmap__site *site, size_t partition, size_t share, bool *more, struct pmap_error *error)
+{
+    struct pmap__run run;
+    struct pmap_error said;
+
+    error->text[0] = '\0';
+    pmap__role_begin(&run, "the combine function", site->place, 0, &said);
+    enum pmap_status status = pmap__store_take_up(&site->stores[partition], share, more, error);
+    pmap__role_end(&run);
+    if (status == PMAP_OK && said.status != PMAP_OK)
+        *error = said;
+    return status == PMAP_OK ? said.status : status;
+}
+
+bool pmap__shuffle_take_up(struct pmap__site *site, size_t partition, size_t share, struct pmap__site *last)
+{
+    for (bool more = true; more && !pmap__item_cancelled();) {
+        struct pmap_error error;
+        enum pmap_status status = take_some_up(site, partition, share, &more, &error);
+        if (status != PMAP_OK) {
+            pmap__site_fail(site, status, &error); /* some of it is lost: it cannot be reduced again */
+            pmap__site_fail_item(status, &error);
+            return false;
+        }
+        if (!pmap__shuffle_relieve(last))
+            return false;
+    }
+    return true;
 }
 
 bool pmap__shuffle_block(struct pmap__site *site, size_t partition, struct pmap__block *block, bool *kept)

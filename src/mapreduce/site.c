@@ -22,8 +22,8 @@ static size_t between(uint64_t size, size_t least, size_t most)
 }
 
 /* How the budget is shared out. An eighth is for the blocks of emitters, an eighth for letters; where values are combined a half is for
- * fronts, for what memory there is does most there, and a sixteenth for blocks; what is left is for stores. No block is so large that its
- * tail would not stay in cache, nor so small that its header shows. */
+ * fronts, for what memory there is does most there, a sixteenth for blocks, and an eighth for those of piles; what is left is for
+ * stores. No block is so large that its tail would not stay in cache, nor so small that its header shows. */
 static void decide_sizes(struct pmap__site *site, uint64_t limit)
 {
     uint64_t threads = site->n_emitters, partitions = site->plan.partitions;
@@ -34,6 +34,8 @@ static void decide_sizes(struct pmap__site *site, uint64_t limit)
     if (site->common.combine.size == 0 || site->common.combine.size > PMAP__SHORT_VALUE)
         site->front = 0; /* there is none, or entries would be too few */
     site->common.run_block = between(limit / 512, 4 << 10, (size_t)128 << 10);
+    site->common.pile.block = between(limit / 8 / partitions, 1 << 10, site->common.run_block);
+    site->common.pile.value_size = site->common.combine.size;
     site->window = between(limit / 8 / site->plan.ranks, 2 * site->block, (size_t)8 << 20);
 }
 
@@ -73,6 +75,7 @@ static void set_combine(struct pmap__site *site)
 
     if (what->combine && !site->plan.plain)
         site->common.combine = (struct pmap__combine){what->value_size ? what->value_size : 8, what->combine};
+    site->common.piles = site->common.combine.size && !site->plan.staged; /* with retries stores may be read twice */
 }
 
 /* Whichever of two sites goes last takes their budget with it. NULL: no memory. */
@@ -126,6 +129,8 @@ enum pmap_status pmap__site_create(struct pmap__plan *plan, const struct pmap__p
     site->common.budget = site->budget;
     enum pmap_status status = pmap__scratch_create(site->plan.scratch, &site->scratch);
     site->common.scratch = site->scratch;
+    site->common.pile.budget = site->budget;
+    site->common.pile.scratch = site->scratch;
     if (status == PMAP_OK)
         status = make_arrays(site);
     if (status != PMAP_OK) {

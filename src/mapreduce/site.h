@@ -100,6 +100,10 @@ bool pmap__shuffle_block(struct pmap__site *site, size_t partition, struct pmap_
 /* If the budget is exceeded make runs of what stores have. False: the item has failed. */
 bool pmap__shuffle_relieve(struct pmap__site *site);
 
+/* Bring the pile of a partition back into its table, which may grow to share bytes; what else can be spilled makes room for it, up to what
+ * the site last has, to which output goes. False: the item has failed. */
+bool pmap__shuffle_take_up(struct pmap__site *site, size_t partition, size_t share, struct pmap__site *last);
+
 /* Wait until all that this rank has sent is in stores; whatever: also if the call has failed, or is cancelled. False as above. */
 bool pmap__shuffle_settle(struct pmap__site *site, bool whatever);
 

@@ -3,7 +3,7 @@
 #include "mapreduce/store.h"
 
 #include "base/error.h"
-#include "mapreduce/sort.h"
+#include "mapreduce/gathered.h"
 
 #include <stdlib.h>
 
@@ -39,81 +39,13 @@ void pmap__store_fini(struct pmap__store *store)
     for (size_t i = store->n_consumed; i < store->n_runs; i++)
         pmap__sorted_free(store->common->scratch, &store->runs[i]);
     free(store->runs);
+    pmap__pile_clear(&store->pile, &store->common->pile);
     pthread_mutex_destroy(&store->lock);
 }
 
-/* ---- In order ---- */
-
-#define MADE (PMAP__PAIR_HEAD + PMAP__SHORT_VALUE + PMAP__SHORT_KEY) /* bytes of the record of a place */
-
-/* What is in memory, one after the other: places of the table, which become records when it is their turn, and records. */
-struct gathered {
-    const struct pmap__table *table;
-    struct pmap__sort_entry *places, *entries; /* one array */
-    size_t n_places, n, place, at;             /* how many, and the next of each */
-    bool any_order;                            /* else each is in order */
-    uint64_t made[MADE / 8];                   /* the record of the next place; */
-    bool is_made;                              /* if it has been made */
-};
-
-static void gather(const void *record, void *argument)
+static bool gather(const struct pmap__store *store, bool any_order, struct pmap__gathered *g)
 {
-    struct gathered *g = argument;
-    g->entries[g->n++] = pmap__sort_entry_of(record);
-}
-
-static void gather_all(struct gathered *g, const void *records, size_t size)
-{
-    for (const char *at = records, *end = at + size; at < end; at += pmap__record_size(at))
-        gather(at, g);
-}
-
-static void gather_places(struct gathered *g)
-{
-    for (size_t i = 0; i < g->table->capacity; i++) {
-        const struct pmap__short *place = pmap__table_place(g->table, i);
-        if (place->size)
-            g->places[g->n_places++] = pmap__sort_entry_of_words(place);
-    }
-}
-
-/* Sorted unless any order will do. Its memory was counted when pairs came. */
-static enum pmap_status gather_sorted(struct pmap__store *store, bool any_order, struct gathered *g)
-{
-    size_t n = store->records + pmap__table_keys(&store->table);
-
-    *g = (struct gathered){.table = &store->table, .places = malloc(n * sizeof *g->places + 1), .any_order = any_order};
-    if (g->places == NULL)
-        return PMAP_ENOMEM;
-    g->entries = g->places + store->table.n_places;
-    gather_places(g);
-    pmap__table_each(&store->table, gather, g);
-    for (const struct pmap__block *block = store->blocks; block; block = block->next)
-        gather_all(g, block->bytes, block->used);
-    if (any_order)
-        return PMAP_OK;
-    pmap__sort_words(g->places, g->n_places);
-    pmap__sort(g->entries, g->n);
-    return PMAP_OK;
-}
-
-/* The next one, there until the next call; NULL: there are no more. */
-static const void *next_gathered(struct gathered *g)
-{
-    bool place = g->place < g->n_places, record = g->at < g->n;
-
-    if (place && !g->is_made) {
-        pmap__short_write(g->made, g->places[g->place].record, g->table->combine.size, 0);
-        g->is_made = true;
-    }
-    if (place && record && !g->any_order)
-        place = pmap__record_compare(g->made, g->entries[g->at].record) < 0;
-    if (place) {
-        g->is_made = false;
-        g->place++;
-        return g->made;
-    }
-    return record ? g->entries[g->at++].record : NULL;
+    return pmap__gathered_init(g, &store->table, store->blocks, store->records, any_order);
 }
 
 /* ---- Spilling ---- */
@@ -131,13 +63,13 @@ static bool make_room_for_run(struct pmap__store *store)
     return true;
 }
 
-static enum pmap_status write_run(struct pmap__store *store, struct gathered *g, struct pmap__sorted *run,
+static enum pmap_status write_run(struct pmap__store *store, struct pmap__gathered *g, struct pmap__sorted *run,
                                   struct pmap_error *error)
 {
     struct pmap__sorted_writer *writer = NULL;
     enum pmap_status status = pmap__sorted_begin(store->common->scratch, store->common->run_block, &writer);
 
-    for (const void *record; status == PMAP_OK && (record = next_gathered(g)) != NULL;)
+    for (const void *record; status == PMAP_OK && (record = pmap__gathered_next(g)) != NULL;)
         status = pmap__sorted_put(writer, record, error);
     if (status == PMAP_OK)
         return pmap__sorted_end(writer, run, error);
@@ -145,31 +77,79 @@ static enum pmap_status write_run(struct pmap__store *store, struct gathered *g,
     return status;
 }
 
-static void count_spill(struct pmap__store_common *common, const struct pmap__sorted *run)
+static void count_spill(struct pmap__store_common *common, uint64_t size, uint64_t stored)
 {
     atomic_fetch_add_explicit(&common->spills, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&common->spilled, run->size, memory_order_relaxed);
-    atomic_fetch_add_explicit(&common->spilled_disk, run->stored, memory_order_relaxed);
+    atomic_fetch_add_explicit(&common->spilled, size, memory_order_relaxed);
+    atomic_fetch_add_explicit(&common->spilled_disk, stored, memory_order_relaxed);
+}
+
+static enum pmap_status write_as_run(struct pmap__store *store, struct pmap__gathered *g, struct pmap_error *error)
+{
+    struct pmap__sorted run;
+
+    if (!make_room_for_run(store))
+        return PMAP_ENOMEM;
+    enum pmap_status status = write_run(store, g, &run, error);
+    if (status == PMAP_OK) {
+        store->runs[store->n_runs++] = run;
+        count_spill(store->common, run.size, run.stored);
+    }
+    return status;
+}
+
+/* ---- Putting by ---- */
+
+/* Bytes of a pair on average: longer keys have much in common with their neighbours in a sorted run, which makes that shorter. */
+#define SHORT_PAIR 32
+/* The table is tried again after so many times the pairs that it was tried with, for what comes may change. */
+#define TRY_AGAIN 8
+
+/* Most keys came once: it is not worth its time. */
+static bool folds_little(const struct pmap__store *store)
+{
+    const struct pmap__table *table = &store->table;
+
+    return store->common->piles && !store->taking_up && table->pairs < 2 * pmap__table_keys(table) &&
+           table->pair_bytes <= SHORT_PAIR * table->pairs;
+}
+
+/* In the order of keys: that of places would later fill a table from one end (hash.h). */
+static enum pmap_status put_by(struct pmap__store *store, struct pmap__gathered *g, struct pmap_error *error)
+{
+    size_t value_size = store->common->combine.size, size = 0;
+    enum pmap_status status = PMAP_OK;
+
+    for (const void *record; status == PMAP_OK && (record = pmap__gathered_next(g)) != NULL;) {
+        size_t key_size = pmap__record_key_size(record);
+        struct pmap__block *block;
+        status = pmap__pile_room(&store->pile, &store->common->pile, pmap__lean_room(key_size, value_size), &block, error);
+        if (status != PMAP_OK)
+            return status;
+        size_t pair = pmap__lean_write(pmap__block_end(block), pmap__record_key(record), key_size, pmap__record_value(record), value_size);
+        pmap__block_added(block, pair);
+        size += pair;
+    }
+    count_spill(store->common, size, size);
+    store->past_table = TRY_AGAIN * store->table.pairs;
+    return status;
 }
 
 /* Under the lock. */
 static enum pmap_status spill(struct pmap__store *store, struct pmap_error *error)
 {
-    struct gathered g;
-    struct pmap__sorted run;
+    bool to_pile = folds_little(store);
+    struct pmap__gathered g;
 
     if (store->reading || store->records + pmap__table_keys(&store->table) == 0)
         return PMAP_OK;
-    if (!make_room_for_run(store) || gather_sorted(store, false, &g) != PMAP_OK)
+    if (!gather(store, false, &g))
         return PMAP_ENOMEM;
-    enum pmap_status status = write_run(store, &g, &run, error);
-    free(g.places);
-    if (status != PMAP_OK)
-        return status;
-    store->runs[store->n_runs++] = run;
-    count_spill(store->common, &run);
-    empty(store);
-    return PMAP_OK;
+    enum pmap_status status = to_pile ? put_by(store, &g, error) : write_as_run(store, &g, error);
+    pmap__gathered_fini(&g);
+    if (status == PMAP_OK)
+        empty(store);
+    return status;
 }
 
 /* ---- Adding ---- */
@@ -177,17 +157,18 @@ static enum pmap_status spill(struct pmap__store *store, struct pmap_error *erro
 /* Less is not worth a run. */
 #define LEAST_KEYS 1024
 
-/* Where the table cannot grow within the budget, it is spilled in between. */
-static enum pmap_status add_to_table(struct pmap__store *store, const struct pmap__block *block, struct pmap_error *error)
+/* Where the table cannot grow within the budget, nor has less than share bytes, it is spilled in between; *done: bytes of the block that
+ * it has taken before it should be passed by. */
+static enum pmap_status add_to_table(struct pmap__store *store, const struct pmap__block *block, size_t share, size_t *done,
+                                     struct pmap_error *error)
 {
     const char *pairs = (const char *)block->bytes;
-    size_t done = 0;
 
-    while (done < block->used) {
-        bool force = pmap__table_keys(&store->table) < LEAST_KEYS;
-        size_t more = pmap__table_add(&store->table, pairs + done, block->used - done, force);
-        done += more;
-        if (done == block->used)
+    while (*done < block->used && store->past_table == 0) {
+        bool force = pmap__table_keys(&store->table) < LEAST_KEYS || store->table.held < share;
+        size_t more = pmap__table_add(&store->table, pairs + *done, block->used - *done, force);
+        *done += more;
+        if (*done == block->used)
             break;
         if (force && more == 0)
             return PMAP_ENOMEM;
@@ -198,6 +179,20 @@ static enum pmap_status add_to_table(struct pmap__store *store, const struct pma
     return PMAP_OK;
 }
 
+static enum pmap_status add_combined(struct pmap__store *store, const struct pmap__block *block, struct pmap_error *error)
+{
+    size_t done = 0;
+    enum pmap_status status = store->past_table == 0 ? add_to_table(store, block, 0, &done, error) : PMAP_OK;
+
+    if (status != PMAP_OK || done == block->used)
+        return status;
+    size_t rest = block->used - done;
+    store->past_table -= store->past_table < block->records ? store->past_table : block->records;
+    atomic_fetch_add_explicit(&store->common->spilled, rest, memory_order_relaxed);
+    atomic_fetch_add_explicit(&store->common->spilled_disk, rest, memory_order_relaxed);
+    return pmap__pile_add(&store->pile, &store->common->pile, (const char *)block->bytes + done, rest, error);
+}
+
 enum pmap_status pmap__store_add(struct pmap__store *store, struct pmap__block *block, struct pmap_error *error)
 {
     enum pmap_status status = PMAP_OK;
@@ -205,7 +200,7 @@ enum pmap_status pmap__store_add(struct pmap__store *store, struct pmap__block *
     pthread_mutex_lock(&store->lock);
     store->bytes += block->used;
     if (store->common->combine.size) {
-        status = add_to_table(store, block, error);
+        status = add_combined(store, block, error);
     } else {
         block->next = store->blocks;
         store->blocks = block;
@@ -256,11 +251,31 @@ enum pmap_status pmap__stores_relieve(struct pmap__store stores[], size_t n, str
 
 /* ---- Reading ---- */
 
+enum pmap_status pmap__store_take_up(struct pmap__store *store, size_t share, bool *more, struct pmap_error *error)
+{
+    struct pmap__block *block = NULL;
+    enum pmap_status status = PMAP_OK;
+    size_t done = 0;
+
+    pthread_mutex_lock(&store->lock);
+    store->taking_up = true;
+    store->past_table = 0;
+    atomic_store_explicit(&store->weight, 0, memory_order_relaxed); /* so nobody finds it the largest */
+    if (!pmap__pile_is_empty(&store->pile))
+        status = pmap__pile_take(&store->pile, &store->common->pile, &block, error);
+    if (block)
+        status = add_to_table(store, block, share, &done, error);
+    pmap__block_free(store->common->budget, block);
+    *more = !pmap__pile_is_empty(&store->pile);
+    pthread_mutex_unlock(&store->lock);
+    return status;
+}
+
 /* What is in memory, sorted, as a source. */
 struct memory_source {
     struct pmap__source source; /* first */
     struct pmap__store *store;
-    struct gathered g;
+    struct pmap__gathered g;
     bool keep;
 };
 
@@ -268,14 +283,14 @@ static enum pmap_status memory_next(struct pmap__source *source, const void **re
 {
     struct memory_source *m = (struct memory_source *)source;
     (void)error;
-    *record = next_gathered(&m->g);
+    *record = pmap__gathered_next(&m->g);
     return PMAP_OK;
 }
 
 static void memory_close(struct pmap__source *source)
 {
     struct memory_source *m = (struct memory_source *)source;
-    free(m->g.places);
+    pmap__gathered_fini(&m->g);
     if (!m->keep)
         empty(m->store);
     free(m);
@@ -290,7 +305,7 @@ static enum pmap_status open_memory(struct pmap__store *store, bool keep, bool a
     m->source = (struct pmap__source){memory_next, memory_close};
     m->store = store;
     m->keep = keep;
-    if (gather_sorted(store, any_order, &m->g) != PMAP_OK) {
+    if (!gather(store, any_order, &m->g)) {
         free(m);
         return PMAP_ENOMEM;
     }
@@ -378,11 +393,31 @@ static void sample_run(struct pmap__store *store, const struct pmap__sorted *run
     }
 }
 
+/* Of the keys that are at one place together: they are there in no order. */
+static void sample_pile(const struct pmap__store *store, size_t most, void (*each)(const void *, size_t, void *), void *argument)
+{
+    const struct pmap__pile *pile = &store->pile;
+    struct pmap__block *block = NULL;
+    struct pmap__lean pair;
+    struct pmap_error ignored;
+
+    if (pile->n == 0 || pmap__pile_read(pile, &store->common->pile, pile->n / 2, &block, &ignored) != PMAP_OK)
+        return;
+    const char *at = (const char *)block->bytes, *end = at + block->used;
+    for (size_t i = 0, stride = block->records / most + 1; at < end; i++) {
+        at = pmap__lean_read(at, end, store->common->combine.size, &pair);
+        if (i % stride == 0)
+            each(pair.key, pair.key_size, argument);
+    }
+    pmap__block_free(store->common->budget, block);
+}
+
 void pmap__store_sample(struct pmap__store *store, size_t most, void (*each)(const void *key, size_t size, void *argument), void *argument)
 {
     size_t i = 0;
 
     sample_table(&store->table, most, each, argument);
+    sample_pile(store, most, each, argument);
     for (const struct pmap__block *block = store->blocks; block && i < most; block = block->next, i++)
         if (block->used)
             each(pmap__record_key(block->bytes), pmap__record_key_size(block->bytes), argument);

@@ -3,13 +3,14 @@
  *
  * A store: what a rank has of a partition that it owns. In memory it is a table (table.h) where values are combined, else a list of blocks
  * of records as map threads filled them; beyond memory, sorted runs in scratch. Any thread adds. A table that may not grow within the
- * budget becomes a run; when the budget of the rank is exceeded all the same, whoever notices makes a run of the largest store. When all
- * has been added, one thread reads it in order.
+ * budget becomes a run; when the budget of the rank is exceeded all the same, whoever notices makes a run of the largest store. But if few
+ * pairs have found their keys in the table it goes to the pile (pile.h), and so do most of the short pairs that come after. When all has
+ * been added, one thread takes up the pile and reads the store in order.
  */
 #ifndef PMAP_MAPREDUCE_STORE_H
 #define PMAP_MAPREDUCE_STORE_H
 
-#include "mapreduce/block.h"
+#include "mapreduce/pile.h"
 #include "mapreduce/table.h"
 
 #include <pthread.h>
@@ -17,6 +18,9 @@
 struct pmap__store {
     pthread_mutex_t lock;       /* of all of this while pairs are added */
     struct pmap__table table;
+    struct pmap__pile pile;
+    size_t past_table;          /* so many pairs go to the pile before one comes to the table again */
+    bool taking_up;             /* pairs come from the pile, and so not to it */
     struct pmap__block *blocks; /* of the list */
     size_t records, held;       /* of the list: how many, and bytes */
     struct pmap__sorted *runs;
@@ -34,6 +38,8 @@ struct pmap__store_common {
     struct pmap__budget *budget;
     struct pmap__scratch *scratch;
     size_t run_block;             /* bytes of a block of a run */
+    bool piles;                   /* there may be some: nobody reads a store twice */
+    struct pmap__pile_common pile;
     atomic_uint_fast64_t spills, spilled, spilled_disk, merged;
 };
 
@@ -47,7 +53,11 @@ enum pmap_status pmap__store_add(struct pmap__store *store, struct pmap__block *
 /* While the budget is exceeded make a run of the largest of n stores, n times at most. Any thread. PMAP_ENOMEM, or what scratch said. */
 enum pmap_status pmap__stores_relieve(struct pmap__store stores[], size_t n, struct pmap_error *error);
 
-/* All that has been added, in order, each record once; of keys that are combined there may still be several records, one behind the
+/* Bring some pairs of the pile back into the table, which may grow to share bytes whatever the budget says. *more: there are others. No
+ * thread adds any more. PMAP_ENOMEM, or what scratch said: runs may be lost then. */
+enum pmap_status pmap__store_take_up(struct pmap__store *store, size_t share, bool *more, struct pmap_error *error);
+
+/* All that has been added, but what is in the pile, in order, each record once; of keys that are combined there may still be several records, one behind the
  * other. keep: it can be read again; else the store is empty when the source is closed. any_order: so it may come if that is cheaper, but
  * then each key has one record. At most fan_in runs are read at once: if there are more, they are merged first. PMAP_ENOMEM, or what
  * scratch said: runs may be lost then. */

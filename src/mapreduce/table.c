@@ -381,6 +381,8 @@ size_t pmap__table_add(struct pmap__table *table, const void *pairs, size_t size
             at = arrive(table, at, end, &batch[n]);
             __builtin_prefetch(first_look(table, &batch[n]), 1);
         }
+        table->pairs += n;
+        table->pair_bytes += (size_t)(at - batch[0].at);
         for (size_t i = 0; i < n; i++) {
             if (batch[i].size)
                 add_short(table, &batch[i]);

@@ -43,6 +43,7 @@ struct pmap__table {
     struct pmap__table_block *blocks;
     size_t n_blocks, room;     /* of the array of blocks */
     size_t held;               /* bytes, all told */
+    size_t pairs, pair_bytes;  /* that have come since it was empty */
     struct pmap__combine combine;
     struct pmap__budget *budget;
 };
