@@ -255,15 +255,26 @@ static void read_all(struct place *p)
     free(found);
 }
 
+/* More than fit into memory(). */
+static size_t many(void)
+{
+    return test_size(30000, 5000);
+}
+
+static size_t memory(void)
+{
+    return many() * 9;
+}
+
 static void keys_that_come_once_go_to_the_pile(void)
 {
     for (size_t value_size = 8; value_size <= 16; value_size += 8) {
         struct place p;
-        place_init(&p, 1 << 18, 30000, 10, value_size);
-        add_in_turn(&p, 30000, 30000);
+        place_init(&p, memory(), many(), 10, value_size);
+        add_in_turn(&p, many(), many());
         CHECK(!pmap__pile_is_empty(&p.store.pile));
         CHECK_INT(p.store.n_runs, 0);
-        CHECK(atomic_load(&p.common.spilled_disk) > 30000);
+        CHECK(atomic_load(&p.common.spilled_disk) > many());
         take_up(&p, 4 << 20);
         CHECK_INT(p.store.n_runs, 0); /* all of it had room in the table */
         read_all(&p);
@@ -276,11 +287,11 @@ static void a_pile_that_has_no_room_becomes_runs(void)
 {
     struct place p;
 
-    place_init(&p, 1 << 18, 30000, 10, 8);
-    add_in_turn(&p, 80000, 30000);
-    take_up(&p, 100000);
+    place_init(&p, memory(), many(), 10, 8);
+    add_in_turn(&p, many() * 8 / 3, many());
+    take_up(&p, 70000);
     CHECK(p.store.n_runs > 1);
-    CHECK(pmap__budget_peak(&p.budget) < (1 << 18) + 100000 + 50000);
+    CHECK(pmap__budget_peak(&p.budget) < memory() + 70000 + 50000);
     read_all(&p);
     CHECK_STATUS(p.status, PMAP_OK);
     place_fini(&p);
@@ -291,13 +302,13 @@ static void others_become_runs(void)
 {
     for (int what = 0; what < 3; what++) {
         struct place p;
-        place_init(&p, 1 << 17, 20000, what == 1 ? 40 : 10, 8);
+        place_init(&p, memory() / 2, many(), what == 1 ? 40 : 10, 8);
         p.common.piles = what != 2;
         if (what == 0)
-            for (size_t i = 0; i < 100000; i++)
-                add(&p, i % 8 ? i / 8 * 7919 % 1000 + 1 : i / 8 * 7919 % 20000, 1);
+            for (size_t i = 0; i < 4 * many(); i++)
+                add(&p, i % 8 ? i / 8 * 7919 % 1000 + 1 : i / 8 * 7919 % many(), 1);
         else
-            add_in_turn(&p, 20000, 20000);
+            add_in_turn(&p, many(), many());
         flush(&p);
         CHECK_SAYING(pmap__pile_is_empty(&p.store.pile), "%d: there is a pile", what);
         CHECK_SAYING(p.store.n_runs > 1, "%d: %zu runs", what, p.store.n_runs);
@@ -312,14 +323,14 @@ static void the_table_is_tried_again(void)
 {
     struct place p;
 
-    place_init(&p, 1 << 18, 100000, 10, 8);
-    add_in_turn(&p, 50000, 100000);
+    place_init(&p, memory(), many(), 10, 8);
+    add_in_turn(&p, many(), many());
     CHECK(!pmap__pile_is_empty(&p.store.pile));
-    for (size_t i = 0; i < 100000; i++)
+    for (size_t i = 0; i < 4 * many(); i++)
         add(&p, i % 100, 1);
     flush(&p);
     size_t places = p.store.pile.n;
-    for (size_t i = 0; i < 100000; i++)
+    for (size_t i = 0; i < many(); i++)
         add(&p, i % 100, 1);
     flush(&p);
     CHECK(p.store.pile.n == places);
@@ -347,11 +358,11 @@ static void see(const void *key, size_t size, void *argument)
 
 static void a_sample_has_keys_of_the_pile(void)
 {
-    struct seen seen = {.keys = 30000, .sound = true};
+    struct seen seen = {.keys = many(), .sound = true};
     struct place p;
 
-    place_init(&p, 1 << 18, 30000, 10, 8);
-    add_in_turn(&p, 30000, 30000);
+    place_init(&p, memory(), many(), 10, 8);
+    add_in_turn(&p, many(), many());
     CHECK(pmap__table_keys(&p.store.table) == 0);
     pmap__store_sample(&p.store, 50, see, &seen);
     CHECK(seen.sound && seen.n >= 40 && seen.n <= 60);
@@ -365,11 +376,11 @@ static void a_sample_has_keys_of_the_pile(void)
 
 static void a_full_disk_is_an_error(void)
 {
-    for (long until = 1; until < 60; until += 7) {
+    for (long until = 1; until < 10; until += 3) {
         struct place p;
-        place_init(&p, 1 << 18, 30000, 10, 8);
+        place_init(&p, memory(), many(), 10, 8);
         atomic_store(&until_full, until);
-        add_in_turn(&p, 30000, 30000);
+        add_in_turn(&p, many(), many());
         take_up(&p, 50000);
         atomic_store(&until_full, 0);
         CHECK_STATUS(p.status, PMAP_EINVAL);
@@ -382,9 +393,9 @@ static void a_damaged_pile_is_an_error(void)
 {
     struct place p;
 
-    place_init(&p, 1 << 18, 30000, 10, 8);
+    place_init(&p, memory(), many(), 10, 8);
     damaging = true;
-    add_in_turn(&p, 30000, 30000);
+    add_in_turn(&p, many(), many());
     damaging = false;
     CHECK_STATUS(p.status, PMAP_OK);
     take_up(&p, 4 << 20);
@@ -398,11 +409,11 @@ static void every_allocation_may_fail(void)
     enum pmap_status status = PMAP_ENOMEM;
     long until;
 
-    for (until = 1; status != PMAP_OK && until < 10000; until++) {
+    for (until = 1; status != PMAP_OK && until < 10000; until += (long)test_size(1, 3)) {
         struct place p;
-        place_init(&p, 1 << 17, 6000, 10, 8);
+        place_init(&p, 30000, 4000, 10, 8);
         atomic_store(&until_no_memory, until);
-        add_in_turn(&p, 6000, 6000);
+        add_in_turn(&p, 4000, 4000);
         take_up(&p, 50000);
         atomic_store(&until_no_memory, 0);
         status = p.status;
