@@ -31,7 +31,8 @@
  *   7. Reduction         PMAP_OP, pmap_reduce
  *   8. Shared data       pmap_share, pmap_shared
  *   9. Inside a task     pmap_fail, pmap_item, pmap_cancelled, pmap_random_stream …
- *  10. Plain functions   what the macros above expand to; for C++, Fortran and generated code
+ *  10. Reports           pmap_report_write
+ *  11. Plain functions   what the macros above expand to; for C++, Fortran and generated code
  *
  * Words. A rank is a process of an MPI job; without a launcher there is one. The root is the rank that goes on
  * after pmap_create; the others serve. An item is one element of an input array, a chunk is a run of
@@ -829,7 +830,16 @@ double pmap_random_uniform(struct pmap_random *random);   /* in [0, 1), a multip
 double pmap_random_normal(struct pmap_random *random);    /* mean 0, variance 1 (Box and Muller 1958); uses two numbers */
 uint64_t pmap_random_below(struct pmap_random *random, uint64_t n); /* 0 … n - 1, each as likely (Lemire 2019); n > 0 */
 
-/* ---- 10. Plain functions -------------------------------------------------------------------------------
+/* ---- 10. Reports --------------------------------------------------------------------------------------- */
+
+/* Make a page of a trace, as pmap-report does (doc/report.md): one HTML file that needs nothing else. trace and page are paths; "-" is
+ * standard input, standard output. The page comes to its name when it is whole; a former one stays if this fails. No pool is needed.
+ *
+ * PMAP_OK; PMAP_EINVAL: a path is NULL, trace cannot be read, is empty, truncated, no trace at all or one of another program or of a newer pmap, or
+ * page cannot be written; PMAP_ENOMEM. The text of *error, which may be NULL, says which; nothing is printed. */
+enum pmap_status pmap_report_write(const char *trace, const char *page, struct pmap_error *error);
+
+/* ---- 11. Plain functions -------------------------------------------------------------------------------
  *
  * What the macros expand to. options->size must be sizeof the struct, so that a newer library can tell what an
  * older caller knows; fields left zero mean the default. A size of 0 for an element means "not checked". */
