@@ -8,6 +8,7 @@
 #include "base/signals.h"
 #include "engine/root_inside.h"
 #include "engine/times.h"
+#include "sched/walltime.h"
 
 #include <stddef.h>
 

@@ -7,7 +7,7 @@
 #ifndef PMAP_ENGINE_TIMES_H
 #define PMAP_ENGINE_TIMES_H
 
-#include "sched/walltime.h"
+#include "sched/durations.h"
 
 #include <pmap.h>
 #include <pthread.h>

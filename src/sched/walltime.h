@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026 the pmap authors
  *
- * What still fits before the time is over: how long items take, when nothing more of a job is handed out, and when all of it
- * stops. Integers in, integers out, as in portion.h; times in nanoseconds.
+ * What still fits before the time is over: when nothing more of a job is handed out, and when all of it stops. Integers in,
+ * integers out, as in portion.h; times in nanoseconds.
  *
  * A job of items that take longer than what is left, but for a margin, is not handed out any more; what runs of it goes on.
  * When only the margin is left everything is asked to stop, so that results can be written down and the program can end
@@ -14,20 +14,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-/* How long items take: counts of durations in classes that are an eighth wide or narrower. Start from {0}. */
-#define PMAP__DURATIONS 256
-struct pmap__durations {
-    uint64_t count[PMAP__DURATIONS];
-    uint64_t total, longest;
-};
-
-/* n items that took ns each. */
-void pmap__durations_add(struct pmap__durations *durations, uint64_t ns, uint64_t n);
-
-/* The 95th percentile: a time that 95 of 100 items did not exceed, at most an eighth too high, or a millisecond; 0: nothing is
- * known. */
-uint64_t pmap__durations_95(const struct pmap__durations *durations);
 
 /* Time to keep for the end, of all that there is: a tenth, at most ten seconds. */
 uint64_t pmap__walltime_margin(uint64_t all);
