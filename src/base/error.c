@@ -2,6 +2,8 @@
  * Copyright (c) 2026 the pmap authors */
 #include "base/error.h"
 
+#include "base/screen.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,10 +40,13 @@ const char *pmap_version(void)
 void pmap_perror(const char *prefix, const struct pmap_error *error)
 {
     const char *text = error ? error->text : "no error given";
+    bool held = pmap__screen_hold();
+
     if (prefix && *prefix)
         fprintf(stderr, "%s: %s\n", prefix, text);
     else
         fprintf(stderr, "%s\n", text);
+    pmap__screen_release(held);
 }
 
 enum pmap_status pmap__error_set(struct pmap_error *error, enum pmap_status status, const char *format, ...)
@@ -92,5 +97,7 @@ void pmap__warn(const char *format, ...)
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
+    bool held = pmap__screen_hold();
     fprintf(stderr, "pmap: %s\n", text);
+    pmap__screen_release(held);
 }

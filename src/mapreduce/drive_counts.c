@@ -5,6 +5,7 @@
  */
 #include "mapreduce/drive_inside.h"
 
+#include "base/screen.h"
 #include "mapreduce/site.h"
 
 #include <stdio.h>
@@ -84,6 +85,7 @@ void pmap__drive_print(const struct pmap__drive *d)
 {
     const struct pmap_mapreduce_stats *s = &d->stats;
     double mean = s->partition_mean ? (double)s->partition_mean : 1;
+    bool held = pmap__screen_hold();
 
     fprintf(stderr, "pmap: %s: map     %8.3f s  %8.1f MB/s  %llu bytes in %zu splits, %llu pairs of %llu bytes\n", d->rules.task->name,
             s->map_seconds, rate(s->bytes_in, s->map_seconds), (unsigned long long)s->bytes_in, s->splits,
@@ -99,4 +101,5 @@ void pmap__drive_print(const struct pmap__drive *d)
     fprintf(stderr, "pmap: %s: memory  %.1f of %.1f MB; %llu spills, %llu bytes, %llu on disk; %llu runs merged again\n",
             d->rules.task->name, (double)s->memory_peak / 1e6, (double)s->memory_limit / 1e6, (unsigned long long)s->spills,
             (unsigned long long)s->spilled_bytes, (unsigned long long)s->spilled_disk, (unsigned long long)s->merges);
+    pmap__screen_release(held);
 }

@@ -9,6 +9,7 @@
  */
 #include "transport/loopback.h"
 
+#include "base/screen.h"
 #include "transport/lifeline.h"
 
 #include <limits.h>
@@ -141,6 +142,7 @@ static bool active(const struct pmap__port *port)
 static void abort_ranks(struct pmap__port *port, const char *text)
 {
     (void)port;
+    pmap__screen_hold(); /* to the end */
     if (text)
         fprintf(stderr, "%s\n", text);
     abort();

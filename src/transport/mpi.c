@@ -20,6 +20,7 @@
 #include "transport/mpi_star.h"
 
 #include "base/error.h"
+#include "base/screen.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -519,6 +520,7 @@ static bool active(const struct pmap__port *port)
 static void abort_ranks(struct pmap__port *port, const char *text)
 {
     (void)port;
+    pmap__screen_hold(); /* to the end */
     if (text)
         fprintf(stderr, "%s; ending %s\n", text, pmap__mpi_dies_alone() ? "this rank" : "all ranks");
     pmap__mpi_abort(EXIT_FAILURE);
