@@ -9,12 +9,13 @@
 #include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 static const struct {
     int number;
     const char *name;
-} caught[] = {{SIGINT, "SIGINT"}, {SIGTERM, "SIGTERM"}, {SIGUSR1, "SIGUSR1"}};
+} caught[] = {{SIGINT, "SIGINT"}, {SIGTERM, "SIGTERM"}, {SIGUSR1, "SIGUSR1"}, {SIGUSR2, "SIGUSR2"}};
 
 #define CAUGHT (sizeof caught / sizeof *caught)
 
@@ -26,12 +27,15 @@ static struct {
     atomic_int came;             /* the handler sets these two, once */
     atomic_uint_fast64_t since;  /* when that was; 0: not yet */
     pthread_once_t once;
+    atomic_uint reports, passed; /* SIGUSR2 that came to this process, and to other ranks */
+    int report_fd;               /* an eventfd, made once, never closed */
     sem_t rings;                 /* made once, never taken down: a handler may ring at any time */
 } signals = {.lock = PTHREAD_MUTEX_INITIALIZER, .once = PTHREAD_ONCE_INIT};
 
 static void prepare(void)
 {
     sem_init(&signals.rings, 0, 0); /* cannot fail: 0 is a value that fits */
+    signals.report_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 }
 
 void pmap__signals_prepare(void)
@@ -55,6 +59,16 @@ static void die_of(int signal)
     _exit(128 + signal); /* process 1 of a container does not die of a signal that it does not catch */
 }
 
+static void note_report(void)
+{
+    uint64_t one = 1;
+
+    atomic_fetch_add(&signals.reports, 1);
+    if (write(signals.report_fd, &one, sizeof one) < 0) { /* it is full of them, or there is none */
+    }
+    sem_post(&signals.rings);
+}
+
 static void note(int signal)
 {
     int saved = errno;
@@ -63,7 +77,9 @@ static void note(int signal)
 
     if (atomic_load(&signals.process) != getpid())
         die_of(signal);
-    if (atomic_compare_exchange_strong(&signals.since, &since, now)) {
+    if (signal == SIGUSR2) {
+        note_report();
+    } else if (atomic_compare_exchange_strong(&signals.since, &since, now)) {
         atomic_store(&signals.came, signal);
         sem_post(&signals.rings);
     } else if (pmap__signal_is_another(now, since)) {
@@ -85,6 +101,34 @@ void pmap__signals_ring(void)
 }
 
 /* ---- For everybody ---- */
+
+unsigned pmap__signals_reports(void)
+{
+    return atomic_load(&signals.reports);
+}
+
+unsigned pmap__signals_passed_reports(void)
+{
+    return atomic_load(&signals.passed);
+}
+
+void pmap__signals_pass_report(void)
+{
+    atomic_fetch_add(&signals.passed, 1);
+    pmap__signals_ring();
+}
+
+int pmap__signals_report_fd(void)
+{
+    pmap__signals_prepare();
+    return signals.report_fd;
+}
+
+bool pmap__signals_take_report(void)
+{
+    uint64_t count;
+    return read(signals.report_fd, &count, sizeof count) == (ssize_t)sizeof count;
+}
 
 const char *pmap__signal_name(int signal)
 {

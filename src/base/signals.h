@@ -8,6 +8,9 @@
  * pass one signal on in several ways (slurmd to every process of a job, and srun to its ranks), so those that come
  * within PMAP__SAME_SIGNAL of the first are taken for the same.
  *
+ * SIGUSR2 interrupts nothing: it asks for a report of what the ranks are doing, which the root of a pool gives, once, whichever rank it
+ * came to. So it is counted, and a rank that is no root passes it on.
+ *
  * Handlers belong to the process, so this is the one mutable state of the library that all pools share. A signal gets one only
  * while somebody holds the signals, and only if its disposition was the default then: a program's own handler, and SIG_IGN, stay.
  * What was noted stays for as long as the process lives. In a forked child the handlers do nothing but what would happen without.
@@ -38,6 +41,16 @@ static inline bool pmap__signal_is_another(uint64_t now, uint64_t first)
 
 /* The name of a signal that is caught here: "SIGTERM". */
 const char *pmap__signal_name(int signal);
+
+/* How often SIGUSR2 has come to this process so far; and how often another rank has passed it on. Any thread. */
+unsigned pmap__signals_reports(void);
+unsigned pmap__signals_passed_reports(void);
+void pmap__signals_pass_report(void); /* another rank has; it rings */
+
+/* Readable when SIGUSR2 has come to this process, until it is taken, by one thread: false if another has. -1: it cannot be had. It is never
+ * closed, for a handler may just be writing to it. */
+int pmap__signals_report_fd(void);
+bool pmap__signals_take_report(void);
 
 /* A wake-up for the watching thread, which a handler sends, too: to be prepared before the first ring, by anybody. ring is
  * async-signal-safe; a ring before the wait is kept. The wait ends by a ring, or after timeout ns; PMAP__FOR_EVER: by a ring only. */

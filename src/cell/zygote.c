@@ -66,7 +66,7 @@ static void tell_owner(struct pmap__block *block)
 }
 
 /* Signals that a child does not die of, for they come from people and batch systems who mean the whole program. */
-static const int deaf_to[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
+static const int deaf_to[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
 enum { DEAF = sizeof deaf_to / sizeof *deaf_to };
 
 static struct pmap__block *own_block; /* in a child */

@@ -13,7 +13,7 @@
  * owner notices at its end of the socket, and starts another. All memory is in a file without a name.
  *
  * Signals. A child, and whatever it starts, is a process group of its own, so a Ctrl-C at the terminal reaches the owner
- * alone, who decides. What batch systems send to every process, SIGTERM, SIGINT, SIGHUP and SIGUSR1, a child ignores,
+ * alone, who decides. What batch systems send to every process, SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGUSR2, a child ignores,
  * unless the owner has condemned the item that it is at: then SIGTERM ends it.
  */
 #ifndef PMAP_CELL_ZYGOTE_H

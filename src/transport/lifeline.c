@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/signals.h"
 #include "base/thread.h"
 #include "transport/reach.h"
 
@@ -31,7 +32,7 @@
 #define PATIENCE (200 * PMAP__MS) /* so long may nobody take the news: far longer than a loop naps, sooner than launchers kill */
 
 /* The bytes. */
-enum { BEAT = '.', BYE = 'B', END = 'E' };
+enum { BEAT = '.', BYE = 'B', END = 'E', REPORT = 'R' };
 
 enum fate { ALIVE, ABSENT, LEFT, DIED, UNREACHABLE, TOLD };
 
@@ -47,6 +48,7 @@ struct pmap__lifeline {
     struct pmap__port *port;
     struct pmap__call call;
     int root, epoll, bell_fd; /* writing to bell_fd wakes the thread */
+    int report_fd;            /* so does a SIGUSR2; only its address means anything */
     pthread_t thread;
     atomic_bool stop, complete; /* complete: nobody will connect any more */
 
@@ -262,6 +264,8 @@ static bool read_strand(struct pmap__lifeline *line, struct strand *strand)
         return true;
     else if (memchr(bytes, BYE, (size_t)n))
         strand_ends(line, strand, LEFT);
+    else if (memchr(bytes, REPORT, (size_t)n) && is_root(line))
+        pmap__signals_pass_report();
     return false;
 }
 
@@ -291,6 +295,11 @@ static bool handle(struct pmap__lifeline *line, void *what)
     struct strand *strand = what;
     uint64_t count;
 
+    if (what == &line->report_fd) {
+        if (pmap__signals_take_report())
+            say(line->strands[0].fd, REPORT);
+        return false;
+    }
     if (what != line && what != &line->listener && strand->known)
         return strand->fd >= 0 && read_strand(line, strand);
     if (what == &line->listener)
@@ -503,7 +512,7 @@ static enum pmap_status prepare(struct pmap__port *port, struct pmap__call *call
 /* 0, or the errno that says why this rank has no lifeline. */
 static int call_root(struct pmap__port *port, int root, const struct pmap__call *call)
 {
-    struct pmap__hello hello = {.rank = port->rank};
+    struct pmap__hello hello = {.rank = port->rank, .pid = (int32_t)getpid()};
     struct pmap__lifeline *line = line_create(port, root, 1);
     int why = ENOMEM;
 
@@ -520,6 +529,8 @@ static int call_root(struct pmap__port *port, int root, const struct pmap__call 
     line->strands[0].known = true;
     harden(line->strands[0].fd, call->heartbeat);
     watch_fd(line, line->strands[0].fd, &line->strands[0]);
+    if (pmap__signals_report_fd() >= 0)
+        watch_fd(line, pmap__signals_report_fd(), &line->report_fd);
     if (line_start(line))
         return 0;
     pmap__close_fd(&line->strands[0].fd);
@@ -621,6 +632,15 @@ bool pmap__lifeline_news(const struct pmap__lifeline *line)
 bool pmap__lifeline_is_gone(const struct pmap__lifeline *line, int rank)
 {
     return rank != line->root && atomic_load_explicit(&line->fates[rank], memory_order_acquire) != ALIVE;
+}
+
+bool pmap__lifeline_where(const struct pmap__lifeline *line, int rank, char host[static 64], int *pid)
+{
+    if (rank == line->root || atomic_load_explicit(&line->fates[rank], memory_order_acquire) == ABSENT)
+        return false;
+    snprintf(host, PMAP__HOST, "%s", line->strands[rank].hello.host);
+    *pid = line->strands[rank].hello.pid;
+    return true;
 }
 
 int pmap__lifeline_next(struct pmap__lifeline *line, char text[static PMAP__OBITUARY_MAX], uint64_t *alive)

@@ -16,6 +16,8 @@
  *
  * Nobody is missed at the end of a pool: whoever leaves says goodbye first.
  *
+ * A rank that is sent SIGUSR2 passes that on by its lifeline, for it is the root that knows what everybody does.
+ *
  * PMAP_HEARTBEAT in the environment of the root is how many seconds a host may be unreachable before it counts as dead: 2 if it is
  * not set; 0: there are no lifelines, and deaths are left to the launcher.
  *
@@ -54,6 +56,9 @@ bool pmap__lifeline_is_gone(const struct pmap__lifeline *line, int rank);
  * that cannot be reached that is long ago. */
 #define PMAP__OBITUARY_MAX 160
 int pmap__lifeline_next(struct pmap__lifeline *line, char text[static PMAP__OBITUARY_MAX], uint64_t *alive);
+
+/* Where a rank that lives, or has lived, is, on the root: its host, cut if it is longer, and its process; false if it has no lifeline. */
+bool pmap__lifeline_where(const struct pmap__lifeline *line, int rank, char host[static 64], int *pid);
 
 /* Is the calling thread one of a lifeline's? It may end all ranks, but has no right to call MPI. */
 bool pmap__lifeline_here(void);

@@ -27,7 +27,7 @@ struct pmap__call {
 
 struct pmap__hello {
     unsigned char token[PMAP__TOKEN];
-    int32_t rank;
+    int32_t rank, pid;
     char host[PMAP__HOST];
 };
 
