@@ -49,6 +49,8 @@ struct pmap_iter {
     struct pmap_error *wanted;    /* the caller's .error, or NULL */
     size_t item;                  /* that the last call told about */
     char refused[sizeof (struct pmap_error){0}.text]; /* why the last call was; "": it was not */
+    struct pmap__course course;   /* for those who look at the pool, */
+    bool is_course;               /* from the beginning until all is told, or the end; the consumer's */
     struct batch *current;        /* being yielded; these four are the consumer's own */
     uint64_t since;               /* when the stream began; */
     uint64_t upto;                /* how far the journal must have come for all that was yielded to be there; */
@@ -522,6 +524,14 @@ static enum pmap_status check_next(struct pmap_iter *it, void *out, size_t out_s
     return status;
 }
 
+/* Nothing more comes of it. */
+static void end_course(struct pmap_iter *it)
+{
+    if (it->is_course)
+        pmap__course_end(it->tenant, &it->course);
+    it->is_course = false;
+}
+
 static enum pmap_status next(struct pmap_iter *it, void *out, size_t out_size, double timeout, struct pmap_error *error)
 {
     enum pmap_status status = check_next(it, out, out_size, timeout, error);
@@ -535,8 +545,10 @@ static enum pmap_status next(struct pmap_iter *it, void *out, size_t out_size, d
     while (it->current == NULL && (it->current = next_current(it)) == NULL) {
         if (!pmap__wait(has_news, it, pmap__deadline(timeout)))
             return pmap__timed_out("pmap_iter_next", error);
-        if ((it->current = next_current(it)) == NULL)
+        if ((it->current = next_current(it)) == NULL) {
+            end_course(it);
             return tell_end(it, out, error);
+        }
     }
     return yield(it, out, error);
 }
@@ -615,6 +627,7 @@ static void end(struct pmap_iter *it)
     it->done_last = &it->done;
     it->over = true;
     it->failed.status = PMAP_OK;
+    end_course(it);
 }
 
 /* The streams of all pools that have not been freed, for pmap_destroy. */
@@ -728,6 +741,11 @@ static void set_up(struct pmap_iter *it, const struct pmap__call *call, const st
     it->form.reasons = true;
     it->form.late = true;
     it->form.ended = ordered ? NULL : batch_ended;
+    it->form.course = &it->course;
+    it->is_course = true;
+    pmap__course_begin(it->tenant, &it->course, call->task->name);
+    if (it->source.n > 0 || it->source.next == NULL)
+        pmap__course_expect(it->tenant, &it->course, it->source.n);
     it->failed.status = PMAP_OK;
     it->last = &it->first;
     it->done_last = &it->done;

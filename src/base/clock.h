@@ -20,4 +20,12 @@ static inline uint64_t pmap__now(void)
     return (uint64_t)t.tv_sec * PMAP__S + (uint64_t)t.tv_nsec;
 }
 
+/* The same clock as it was at the last tick, some milliseconds ago: that takes a fifth of the time. */
+static inline uint64_t pmap__roughly_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+    return (uint64_t)t.tv_sec * PMAP__S + (uint64_t)t.tv_nsec;
+}
+
 #endif

@@ -29,6 +29,18 @@ static void run_again(struct pmap__root *root, struct pmap__job *child)
         pmap__root_open(root, child);
 }
 
+/* Its items are under way again, or not any more: for those who look. */
+static void count_again(const struct pmap__job *child, bool more)
+{
+    size_t n = pmap__job_items(child, child->work.n), now = atomic_load(&child->parent->again);
+    atomic_store(&child->parent->again, more ? now + n : now - n);
+}
+
+static void count_retry(const struct pmap__job *child)
+{
+    atomic_fetch_add(&child->parent->items_retried, pmap__job_items(child, child->work.n));
+}
+
 static void adopt(struct pmap__root *root, const struct pmap__job *job, struct pmap__job *child)
 {
     child->root = root;
@@ -39,7 +51,9 @@ static void adopt(struct pmap__root *root, const struct pmap__job *job, struct p
     child->subject = job->subject;
     child->subject.attempt = (unsigned)child->attempt;
     child->work.finished = job->work.finished;
+    child->seats = job->seats;
     child->parent->children++;
+    count_again(child, true);
 }
 
 static void raise_child(struct pmap__root *root, struct pmap__job *job, size_t item, size_t n, const struct pmap__record *record)
@@ -51,6 +65,7 @@ static void raise_child(struct pmap__root *root, struct pmap__job *job, size_t i
         return;
     }
     adopt(root, job, child);
+    count_retry(child);
     run_again(root, child);
 }
 
@@ -79,6 +94,7 @@ void pmap__again_lose(struct pmap__root *root, const struct pmap__ticket *ticket
     int losses = job->losses + counts;
     bool last_chance = losses + 1 == PMAP__LOSSES_MAX;
 
+    atomic_fetch_add(job->parent ? &job->parent->items_lost : &job->items_lost, pmap__job_items(job, n));
     if (pmap__job_is_over(job)) {
         pmap__job_skip(job, begin, begin + n);
     } else if (job->form.aim || losses == PMAP__LOSSES_MAX) {
@@ -135,8 +151,10 @@ void pmap__again_done(struct pmap__root *root, struct pmap__job *child)
 
     free(child->ranks);
     child->ranks = NULL;
-    if (again)
+    if (again) {
         pmap__job_retry(child);
+        count_retry(child);
+    }
     if (again || child->lost) {
         child->lost = false;
         begin_anew(root, child);
@@ -149,6 +167,7 @@ void pmap__again_done(struct pmap__root *root, struct pmap__job *child)
     if (pmap__job_is_over(parent))
         atomic_store(&root->cancels, true); /* with this failure there are too many */
     parent->children--;
+    count_again(child, false);
     pmap__job_fini(child);
     free(child);
     pmap__root_settle(root, parent);

@@ -56,6 +56,23 @@ static bool is_last_chance(const struct pmap__job *job)
     return job->losses == PMAP__LOSSES_MAX - 1;
 }
 
+/* For those who look: so many grains are at the rank, and so many items of the job out, or not any more. */
+static void count_grains(struct pmap__root *root, const struct pmap__ticket *ticket, bool more)
+{
+    atomic_size_t *grains = &root->peers[ticket->rank].grains;
+    size_t n = ticket->grain < ticket->n ? (ticket->n - 1) / ticket->grain + 1 : 1, now = atomic_load_explicit(grains, memory_order_relaxed);
+
+    atomic_store_explicit(grains, more ? now + n : now - n, memory_order_relaxed);
+}
+
+static void count_out(const struct pmap__ticket *ticket, bool more)
+{
+    struct pmap__job *job = ticket->job;
+    size_t n = pmap__job_items(job, ticket->n), now = atomic_load_explicit(&job->out, memory_order_relaxed);
+
+    atomic_store_explicit(&job->out, more ? now + n : now - n, memory_order_relaxed);
+}
+
 static struct pmap__ticket *take_ticket(struct pmap__root *root, struct pmap__job *job, int rank, size_t begin, size_t n,
                                         size_t grain)
 {
@@ -65,6 +82,7 @@ static struct pmap__ticket *take_ticket(struct pmap__root *root, struct pmap__jo
         return NULL;
     ticket->lasting = lasting(job, rank, n, grain);
     ticket->dealt = job->losses ? pmap__now() : 0;
+    ticket->since = pmap__roughly_now();
     ticket->grain = grain;
     job->away++;
     if (job->ranks) {
@@ -78,6 +96,8 @@ static struct pmap__ticket *take_ticket(struct pmap__root *root, struct pmap__jo
         root->peers[rank].suspect = true;
     root->peers[rank].chunks++;
     root->chunks_away++;
+    count_grains(root, ticket, true);
+    count_out(ticket, true);
     return ticket;
 }
 
@@ -87,6 +107,7 @@ static void ticket_answered(struct pmap__root *root, struct pmap__ticket *ticket
     struct pmap__job_rank *r = ticket->job->ranks ? &ticket->job->ranks[ticket->rank] : NULL;
 
     ticket->answered = true;
+    count_grains(root, ticket, false);
     root->chunks_away--;
     peer->chunks--;
     peer->lasting = difference(peer->lasting, ticket->lasting);
@@ -114,6 +135,7 @@ static void ticket_settle(struct pmap__root *root, struct pmap__ticket *ticket)
         read_records(root, ticket);
     if (job->fold == NULL && failures_known && !ticket->lost)
         pmap__recall_span(job, ticket->begin, ticket->begin + ticket->n, ticket->rank);
+    count_out(ticket, false);
     pmap__ticket_give(&root->tickets, ticket);
     job->away--;
     pmap__root_settle(root, job);
@@ -274,6 +296,7 @@ static void send_run(struct pmap__root *root, struct pmap__job *job, int rank, s
                                                     ticket->sent ? NULL : ticket);
     root->handled++;
     root->moved += size;
+    pmap__bump(&root->peers[rank].sent, size);
     if (status == PMAP_ENOMEM)
         withdraw_ticket(root, ticket);
     else if (status != PMAP_OK)
@@ -473,6 +496,18 @@ void pmap__deal_lose(struct pmap__root *root, int rank, uint64_t alive)
 }
 
 /* ---- What comes back ---- */
+
+/* For those who look: a rank has run items. */
+static void count_run(struct pmap__root *root, int rank, uint64_t busy, size_t items)
+{
+    struct pmap__peer *peer = &root->peers[rank];
+
+    pmap__bump(&peer->chunks_run, 1);
+    pmap__bump(&peer->items_run, items);
+    pmap__bump(&peer->busy, busy);
+    if (items)
+        pmap__seat_measure(&root->seats[root->seated], busy, items);
+}
 
 static void measured(struct pmap__root *root, struct pmap__job *job, int rank, uint64_t busy, size_t n)
 {
@@ -696,6 +731,8 @@ static void take_result(struct pmap__root *root, struct pmap__ticket *ticket, co
         atomic_store(&root->cancels, true); /* perhaps these failures were too many */
     ticket->records_due = frame->records > 0;
     measured(root, job, ticket->rank, frame->busy, (size_t)frame->n);
+    size_t items = pmap__job_items(job, ticket->n), skipped = (size_t)frame->skipped;
+    count_run(root, ticket->rank, frame->busy, skipped < items ? items - skipped : 0);
 }
 
 /* The i-th record names items of its chunk; of a reduction the i-th leaf. */
@@ -770,6 +807,7 @@ static void handle(struct pmap__root *root, int from, struct pmap__ticket *ticke
 {
     root->handled++;
     root->moved += size;
+    pmap__bump(&root->peers[from].received, size);
     if (frame->kind == PMAP__RECORDS) {
         ticket->records_here = true;
         ticket->records_size = size;

@@ -66,13 +66,16 @@ static void run(struct pmap__work *work, struct pmap__turn *turn)
     pmap__recall_watch(job, &run);
     struct pmap__stopwatch watch;
     struct pmap__noting noting;
+    struct pmap__seat *seat = &job->seats[turn->thread];
     pmap__stopwatch_begin(&watch, job->times);
+    pmap__seat_take(seat, job->parent ? job->parent : job, job->form.task, turn);
     if (job->subject.number) {
         pmap__noting_begin(&noting, job->place->recorder, &job->subject, turn->thread);
         run.noting = &noting;
     }
     pmap__run_begin(&run);
     while (pmap__turn_next(turn)) {
+        pmap__seat_begin(seat, turn, pmap__job_item(job, turn->begin), pmap__job_items(job, turn->end - turn->begin));
         if (job->form.bind && !job->parent)
             job->form.bind(job->form.binder, turn->begin, turn->end, job->place->rank);
         if (job->fold)
@@ -80,6 +83,7 @@ static void run(struct pmap__work *work, struct pmap__turn *turn)
         else
             pmap__run_span(&run, turn->begin, turn->end);
         pmap__stopwatch_count(&watch, pmap__job_items(job, turn->end - turn->begin));
+        pmap__seat_count(seat, pmap__job_items(job, turn->end - turn->begin));
         if (pmap__job_is_over(job))
             pmap__job_skip_rest(job);
     }
@@ -87,6 +91,7 @@ static void run(struct pmap__work *work, struct pmap__turn *turn)
     if (run.noting)
         pmap__noting_end(&noting);
     pmap__stopwatch_end(&watch);
+    pmap__seat_leave(seat);
     if (!job->place_in_line.single && atomic_load_explicit(cancelled, memory_order_relaxed))
         pmap__root_cancel(job->root, job); /* a failure was one too many, perhaps: the other ranks must hear of it */
 }
@@ -182,6 +187,10 @@ static void init_common(struct pmap__job *job)
     atomic_init(&job->halted, false);
     pmap__cause_init(&job->cause);
     atomic_init(&job->state, 0);
+    atomic_init(&job->out, 0);
+    atomic_init(&job->again, 0);
+    atomic_init(&job->items_retried, 0);
+    atomic_init(&job->items_lost, 0);
     job->submitted = (struct pmap__note){.news = PMAP__SUBMITTED, .job = job};
     job->local_done = (struct pmap__note){.news = PMAP__LOCAL_DONE, .job = job};
 }

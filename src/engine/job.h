@@ -25,6 +25,8 @@
 #include "engine/fold.h"
 #include "engine/observer.h"
 #include "engine/recall.h"
+#include "engine/seat.h"
+#include "engine/view.h"
 #include "sched/portion.h"
 #include "team/team.h"
 
@@ -86,6 +88,7 @@ struct pmap__order_form {
     pmap_callback_fn *callback;
     pmap_error_callback_fn *error_callback;
     void *user;
+    struct pmap__course *course; /* that it is a part of; NULL: it is a call of its own */
     /* Called last of all, by whoever completes the job, before it is done. It may not wait. */
     void (*ended)(struct pmap__job *job, void *owner);
     void *owner;
@@ -124,6 +127,13 @@ struct pmap__job {
 
     struct pmap__subject subject; /* for whom its items are noted */
     struct pmap__recall *recall; /* what is written down of it; NULL: nothing, or its parent sees to that */
+
+    struct pmap__seat *seats;    /* of the root's threads */
+    uint64_t began;              /* when it was submitted, roughly */
+    /* For those who look (view.h); the loop alone writes, anybody reads. Of a child they are its parent's: */
+    atomic_size_t out;           /* items in chunks that are away; of the job's own positions, not of its children's */
+    atomic_size_t again;         /* items of its children */
+    atomic_size_t items_retried, items_lost; /* so far, items that were run again because they had failed, or because their rank had died */
 
     struct pmap__job_rank *ranks; /* one for each rank; NULL: one piece, or no other ranks */
     size_t bytes_each;            /* an item and its result on their way, on average */
@@ -238,6 +248,12 @@ struct pmap__failures *pmap__job_verdict(struct pmap__job *job);
 
 /* What the call returns: PMAP_OK, or a status and its error. */
 enum pmap_status pmap__job_outcome(struct pmap__job *job, struct pmap_error *error);
+
+/* The item, or the first of the leaf, at a position. */
+static inline size_t pmap__job_item(const struct pmap__job *job, size_t position)
+{
+    return job->fold ? pmap__job_at(job, position) * job->fold->leaf : pmap__job_at(job, position);
+}
 
 /* How many items are at n positions. */
 static inline size_t pmap__job_items(const struct pmap__job *job, size_t n)

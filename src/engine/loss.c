@@ -120,6 +120,7 @@ static void lose(struct pmap__root *root, int rank, const char *who, uint64_t al
     if (peer->dead)
         return;
     peer->dead = true;
+    atomic_store(&peer->gone, true);
     peer->who = strdup(who);
     pmap__loss_count(root, rank);
     root->quiet = pmap__now() + PMAP__QUIET;

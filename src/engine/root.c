@@ -24,6 +24,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/patience.h"
+#include "base/screen.h"
 #include "engine/here.h"
 #include "engine/isolate.h"
 #include "engine/post.h"
@@ -33,6 +34,8 @@
 #include "wire/frame.h"
 
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #define ATTENTIVE (200 * PMAP__US)
 
@@ -64,14 +67,17 @@ void pmap__root_ring(struct pmap__root *root, atomic_bool *flag)
 
 /* ---- Jobs that end ---- */
 
-/* Out of the list of its tenant, whose pool may be gone after that. */
-static void leave_tenant(struct pmap__root *root, struct pmap__job *job)
+/* Out of the list of its tenant. True if whoever shows the tenant has to be told that this was the last. */
+static bool leave_tenant(struct pmap__root *root, struct pmap__job *job)
 {
     pthread_mutex_lock(&root->lock);
+    pmap__view_over(job);
     *(job->before ? &job->before->after : &job->tenant->jobs) = job->after;
     if (job->after)
         job->after->before = job->before;
+    bool last = pmap__view_left(job);
     pthread_mutex_unlock(&root->lock);
+    return last;
 }
 
 static void complete(struct pmap__root *root, struct pmap__job *job)
@@ -80,10 +86,13 @@ static void complete(struct pmap__root *root, struct pmap__job *job)
 
     pmap__job_give_result(job);
     pmap__observe_end(job, NULL);
+    if (job->form.callback || job->form.error_callback)
+        pmap__screen_yield();
     pmap__job_call_back(job);
     if (job->form.ended)
         job->form.ended(job, job->form.owner);
-    leave_tenant(root, job);
+    if (leave_tenant(root, job))
+        tenant->shown.idle(tenant->shown.owner);
     bool watched = pmap__job_done(job);
     atomic_fetch_sub(&root->pending, 1);
     if (atomic_load(&root->closing))
@@ -414,6 +423,7 @@ static bool step(struct pmap__loop *loop)
     happened |= handle_cancels(root);
     happened |= pmap__sharing_handle(root);
     happened |= pmap__again_wake(root);
+    happened |= pmap__view_answer(root);
     happened |= send_letters(root);
     if (root->offer_around) /* first: a look at the network takes as long as a message */
         pmap__deal_around(root);
@@ -525,6 +535,7 @@ void pmap__root_discard(struct pmap__root *root)
     pmap__times_free(root->times);
     for (int rank = 0; rank < root->ranks; rank++)
         free(root->peers[rank].who);
+    free(root->seats);
     free(root->peers);
     pthread_mutex_destroy(&root->lock);
     free(root);
@@ -549,12 +560,16 @@ enum pmap_status pmap__root_create(const struct pmap__root_parts *parts, struct 
     r->sharing_last = &r->sharing;
     r->service_ns = 2 * PMAP__US; /* until measured: what a message costs on a common machine */
     r->ranks = r->port ? r->port->size : 1;
+    r->rank = r->port ? r->port->rank : 0;
+    r->since = pmap__now();
+    r->seated = r->team ? pmap__team_threads(r->team) : 0;
     r->survives = parts->survives;
     atomic_init(&r->others, r->ranks - 1);
     r->shared.shelved = r->place->cells;
     r->shared.file = pmap__cells_file(r->place->cells);
     r->peers = calloc((size_t)r->ranks, sizeof *r->peers);
-    if (r->peers == NULL)
+    r->seats = calloc((size_t)r->seated + 1, sizeof *r->seats);
+    if (r->peers == NULL || r->seats == NULL)
         goto fail;
     pthread_mutex_init(&r->lock, NULL); /* glibc's cannot fail */
     if (r->place->post)
@@ -569,9 +584,23 @@ enum pmap_status pmap__root_create(const struct pmap__root_parts *parts, struct 
     *root = r;
     return PMAP_OK;
 fail:
+    free(r->seats);
     free(r->peers);
     free(r);
     return PMAP_ENOMEM;
+}
+
+/* Where it is, for those who look. Ranks that are not processes are here. */
+static void find_peer(const struct pmap__root *root, struct pmap__peer *peer, int rank)
+{
+    const struct pmap__port *port = root->port;
+    bool here = port == NULL || !port->mortal;
+
+    if (!here && port->lifeline && pmap__lifeline_where(port->lifeline, rank, peer->host, &peer->pid))
+        return;
+    peer->pid = here ? (int)getpid() : 0;
+    if (here)
+        memcpy(peer->host, root->place->host, sizeof peer->host);
 }
 
 void pmap__root_start(struct pmap__root *root, const int threads[])
@@ -586,6 +615,8 @@ void pmap__root_start(struct pmap__root *root, const int threads[])
     for (int rank = 0; root->port && root->port->survives && rank < root->ranks; rank++)
         if (pmap__lifeline_is_gone(root->port->lifeline, rank))
             pmap__loss_count(root, rank);
+    for (int rank = 0; rank < root->ranks; rank++)
+        find_peer(root, &root->peers[rank], rank);
     if (root->port)
         root->port->owner = root;
     if (!root->caller_steps)

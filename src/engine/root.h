@@ -58,6 +58,13 @@ struct pmap__tenant {
     struct pmap__journal *journal; /* the pool's; NULL: it has none. Closed when the tenant leaves; under the lock then */
     struct pmap__observer *observer; /* who is told of its calls; NULL: nobody. Constant from before the first call until the pool is left */
     struct pmap__job *jobs; /* that are not done; these three are under the root's lock */
+    struct pmap__course *courses; /* for those who look (view.h): calls of several jobs that are not done; */
+    struct pmap__tally over;      /* what became of those that are, */
+    uint64_t calls, calls_over;   /* and how many they are. Under the lock, too */
+    struct {                      /* whom to tell when its last call has ended, before that returns; set before the first */
+        void (*idle)(void *owner); /* by any thread, which may not wait in there; NULL: nobody */
+        void *owner;
+    } shown;
     bool stopped;           /* it was interrupted: they are all cancelled, but for those that tidy up */
     struct pmap__limit_at limit; /* of its own; no deadline: that of the process, if it is limited */
     bool limited;           /* it has to end at some time, which may not be known yet; this and the next are constant */

@@ -35,6 +35,20 @@ struct pmap__peer {
     bool after_single; /* what it got last was one */
     struct pmap__lasting lasting; /* what of all chunks may last; those of one piece always may */
     struct pmap__line aimed;      /* jobs for this rank alone, not handed out yet */
+    /* For those who look (view.h); the loop alone writes, anybody reads: */
+    atomic_size_t grains;         /* that its chunks may have at work, */
+    atomic_uint_fast64_t items_run, chunks_run, busy, sent, received; /* and what it has done so far */
+    atomic_bool gone;             /* it is dead */
+    int pid;                      /* these two are constant */
+    char host[64];
+};
+
+/* Somebody wants to know what is being done: see pmap__view_held. */
+struct pmap__asking {
+    struct pmap__held *held;
+    size_t room, n;
+    bool answered;
+    struct pmap__bell *bell; /* rung when it is */
 };
 
 struct pmap__root {
@@ -54,10 +68,15 @@ struct pmap__root {
     struct pmap__tenant *tenants;
     struct pmap__times *times; /* of tenants that are limited */
     struct pmap__sharing *sharing, **sharing_last; /* what waits to be shared */
+    struct pmap__asking *asking; /* whom the loop has to tell what is being done; NULL: nobody */
     /* without the lock: */
     atomic_bool mail;      /* there may be notes in the inbox; so that the loop need not lock to see that there are none */
     atomic_bool cancels;   /* some jobs are cancelled, and the loop has not looked at them yet */
     atomic_bool shares;    /* something may wait to be shared */
+    atomic_bool asked_view; /* somebody is asking */
+    struct pmap__seat *seats; /* of its threads, so many, and one more, where the loop keeps the times of other ranks */
+    int seated, rank;      /* rank: its own; these and the next are constant */
+    uint64_t since;        /* when it began */
     atomic_bool closing;   /* the pool shall end once every job has */
     atomic_size_t pending; /* jobs that are not done, of all tenants */
     atomic_uint_fast64_t last_id;
@@ -119,6 +138,18 @@ void pmap__again_drop(struct pmap__root *root); /* end what waits, but need not 
  * piece, begins anew when it has ended. When they have been lost twice each is by itself, so that those that kill ranks are told from
  * those that were near. counts: the rank may have begun them. */
 void pmap__again_lose(struct pmap__root *root, const struct pmap__ticket *ticket, bool counts);
+
+/* view.c */
+void pmap__view_job(struct pmap__job *job, struct pmap__tally *tally); /* how it stands; these two are under the lock */
+void pmap__view_over(struct pmap__job *job); /* it is about to leave its tenant, which counts it */
+bool pmap__view_left(struct pmap__job *job); /* it has; it was the last, and whoever shows it has to be told; likewise */
+bool pmap__view_answer(struct pmap__root *root); /* the loop's part; true if anything happened */
+
+/* What the loop alone adds to, and anybody reads. */
+static inline void pmap__bump(atomic_uint_fast64_t *sum, uint64_t n)
+{
+    atomic_store_explicit(sum, atomic_load_explicit(sum, memory_order_relaxed) + n, memory_order_relaxed);
+}
 
 /* sharing.c */
 enum pmap_status pmap__sharing_request(struct pmap__root *root, struct pmap__sharing *s); /* waits until it is done; any thread */

@@ -26,6 +26,7 @@ static bool join_tenant(struct pmap__tenant *tenant, struct pmap__job *job, stru
         if (job->after)
             job->after->before = job;
         tenant->jobs = job;
+        tenant->calls += job->form.course == NULL;
         atomic_fetch_add(&tenant->pending, 1);
         atomic_fetch_add(&root->pending, 1);
     }
@@ -64,6 +65,8 @@ static enum pmap_status submit(struct pmap__tenant *tenant, struct pmap__job *jo
     job->own_fold.cancelled = pmap__job_flag(job);
     job->all_threads = root->all_threads;
     job->id = atomic_fetch_add(&root->last_id, 1) + 1;
+    job->seats = root->seats;
+    job->began = pmap__roughly_now();
     enum pmap_status status = pmap__recall_begin(job, tenant->journal, error);
     if (status != PMAP_OK)
         return status;

@@ -21,6 +21,7 @@ struct pmap__ticket {
     unsigned wants;        /* that the rank was told */
     size_t grain;          /* positions that a thread takes at a time */
     bool single;           /* of a job of one piece */
+    uint64_t since;        /* when it was handed out, roughly */
     uint64_t dealt;        /* when, if its items were lost before; else 0: a first loss always counts */
     struct pmap__lasting lasting; /* what it adds to what the rank holds */
     bool landing; /* the answer is on its way to its place */

@@ -4,6 +4,7 @@
 
 #include "base/bell.h"
 #include "base/clock.h"
+#include "base/screen.h"
 #include "engine/item.h"
 #include "engine/loop.h"
 
@@ -75,7 +76,7 @@ static bool as_guest(bool (*ready)(const void *), const void *argument, uint64_t
     return is_ready;
 }
 
-bool pmap__wait(bool (*ready)(const void *), const void *argument, uint64_t deadline)
+static bool await(bool (*ready)(const void *), const void *argument, uint64_t deadline)
 {
     if (ready(argument))
         return true;
@@ -86,6 +87,16 @@ bool pmap__wait(bool (*ready)(const void *), const void *argument, uint64_t dead
     if (as_guest(ready, argument, deadline))
         return true;
     return spin(ready, argument, deadline) || (pmap__now() < deadline && sleep_until(ready, argument, deadline));
+}
+
+/* Whoever has waited goes on, and may print something. */
+bool pmap__wait(bool (*ready)(const void *), const void *argument, uint64_t deadline)
+{
+    if (!ready(argument))
+        pmap__screen_resume();
+    bool is_ready = await(ready, argument, deadline);
+    pmap__screen_yield();
+    return is_ready;
 }
 
 void pmap__wait_over(void)

@@ -279,11 +279,14 @@ static enum pmap_status keep(struct pmap__drive *d, struct pmap_dataset **made)
 
 static void dataset_end(struct pmap_dataset *set)
 {
-    struct pmap__flight_rules rules = {.tenant = set->tenant, .task = &set->what->task, .last = true};
+    struct pmap__course course;
+    struct pmap__flight_rules rules = {.tenant = set->tenant, .task = &set->what->task, .last = true, .course = &course};
     struct pmap__step step = {.kind = PMAP__STEP_END, .number = set->number};
     struct pmap_error ignored;
 
+    pmap__course_begin(set->tenant, &course, set->what->task.name);
     pmap__flights_all(&rules, &step, NULL, 0, set->owners, set->n_owners, NULL, &ignored);
+    pmap__course_end(set->tenant, &course);
     free(set->owners);
     free(set);
 }
@@ -325,16 +328,21 @@ enum pmap_status pmap__drive(struct pmap__tenant *tenant, struct pmap_mapreduce 
     struct pmap__drive d = {.o = o, .error = error, .since = pmap__now(),
                             .rules = {.tenant = tenant, .task = &what->task, .priority = o->priority, .seed = o->seed}};
     struct pmap_dataset *kept = NULL;
+    struct pmap__course course;
 
     if (o->input.kind == PMAP_INPUT_DATASET)
         pmap__dataset_hold(o->input.dataset);
+    d.rules.course = &course;
     d.patient = d.rules;
     d.patient.retries = o->retries;
     d.patient.retry_delay = (uint64_t)(o->retry_delay * 1e9);
     pmap__tenant_hold(tenant);
+    pmap__course_begin(tenant, &course, what->task.name);
     enum pmap_status status = pmap__drive_plan_make(&d, what, tenant->root);
     if (status == PMAP_OK && o->input.kind == PMAP_INPUT_FILES)
         status = pmap__drive_plan_files(&d);
+    if (status == PMAP_OK && d.n_splits) /* those of files are known; steps of later phases come on top */
+        pmap__course_expect(tenant, &course, d.n_splits);
     if (status == PMAP_OK)
         status = go(&d);
     if (status == PMAP_OK && o->keep)
@@ -353,6 +361,7 @@ enum pmap_status pmap__drive(struct pmap__tenant *tenant, struct pmap_mapreduce 
     free(d.out_bytes);
     if (o->input.kind == PMAP_INPUT_DATASET)
         pmap__dataset_release(o->input.dataset);
+    pmap__course_end(tenant, &course);
     pmap__tenant_release(tenant);
     return status;
 }

@@ -81,7 +81,7 @@ static enum pmap_status map_files(struct pmap__drive *d)
     struct pmap_bytes *items = calloc(d->n_splits + 1, sizeof *items), *answers = calloc(d->n_splits + 1, sizeof *answers);
     struct pmap__order_form form = {.call = "pmap_mapreduce", .task = d->rules.task, .args = items, .results = answers, .n = d->n_splits,
                                     .on_error = PMAP_STOP, .retries = d->patient.retries, .retry_delay = d->patient.retry_delay,
-                                    .priority = d->rules.priority, .seed = d->rules.seed, .late = true};
+                                    .priority = d->rules.priority, .seed = d->rules.seed, .late = true, .course = d->rules.course};
     struct binding binding = {.steps = steps, .splits = d->splits};
     enum pmap_status status = steps && items && answers ? PMAP_OK : pmap__drive_no_memory(d);
 

@@ -73,7 +73,8 @@ static struct flight *flight_create(const struct pmap__flight_rules *rules, cons
     struct pmap__order_form form = {.call = "pmap_mapreduce", .task = rules->task, .args = &flight->item, .results = &flight->answer,
                                     .n = 1, .base = index, .on_error = PMAP_STOP, .retries = rules->retries,
                                     .retry_delay = rules->retry_delay,
-                                    .priority = rules->priority, .seed = rules->seed, .aim = aim, .late = true, .last = rules->last};
+                                    .priority = rules->priority, .seed = rules->seed, .aim = aim, .late = true, .last = rules->last,
+                                    .course = rules->course};
     if (pmap__job_init(&flight->job, &form) != PMAP_OK)
         goto fail;
     pmap__job_watch(&flight->job);

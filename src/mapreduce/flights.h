@@ -19,6 +19,7 @@ struct pmap__flight_rules {
     int priority;
     uint64_t seed;
     bool last;            /* even if the pool is terminated */
+    struct pmap__course *course; /* of the call, for those who look */
 };
 
 /* What it means that a step of a call is refused, as status says: the pool was interrupted; or else it is terminated, for a
