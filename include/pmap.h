@@ -24,7 +24,7 @@
  * The parts of this header, in reading order:
  *   1. Errors            enum pmap_status, struct pmap_error
  *   2. Tasks             PMAP_TASK, PMAP_ACTION, PMAP_BLOCK_TASK, PMAP_BYTES_TASK
- *   3. Pools             pmap_create, pmap_close, pmap_terminate, pmap_join, pmap_destroy, pmap_interrupt
+ *   3. Pools             pmap_create, pmap_close, pmap_terminate, pmap_join, pmap_destroy, pmap_interrupt, pmap_stats
  *   4. Calls             pmap_map, pmap_starmap, pmap_apply
  *   5. Async calls       pmap_map_async, pmap_starmap_async, pmap_apply_async, pmap_result_get …, pmap_wait
  *   6. Streams           pmap_imap, pmap_imap_unordered, pmap_iter_next, pmap_iter_free
@@ -214,6 +214,7 @@ struct pmap_create_options {
     bool survive;             /* ranks may die: the others take over what they held. The same on all ranks. See Ranks that die below */
     bool isolate;             /* items run in processes of their own, see below; the same on all ranks */
     const char *trace;        /* a file that says who ran what, and when; the root's word counts. NULL: what PMAP_TRACE says. See below */
+    bool progress;            /* show on stderr how far calls have come; the root's word counts. See Watching below */
 };
 
 /* Create a pool over all ranks of this MPI job, or over this process if no launcher started it.
@@ -409,6 +410,80 @@ int pmap_ranks(const struct pmap_pool *pool);
 
 /* How many threads, of all these ranks together, run its items. 0 for NULL. */
 int pmap_threads(const struct pmap_pool *pool);
+
+/* Watching
+ *
+ * PROGRESS. With .progress = true, or PMAP_PROGRESS=1 in the environment (0: in no case), one line on the root's terminal shows how far the calls
+ * are that are under way, those of all pools together: a bar, items done and in all, items per second, the time that is left, failures, ranks
+ * and threads, and how many of those are busy.
+ *
+ *     simulate   52% ━━━━━━━━━━━━━╸─────────── 5200/10000  237/s  0:20 left  3 failed  5 ranks x 2 threads  10 busy
+ *
+ * It is drawn up to ten times a second, on stderr, once the calls have taken 0.3 s. It is taken away before the library writes there, before callbacks, and
+ * before a call returns that ends what is under way; what a program prints while calls are under way is its own business. Calls that took
+ * a second or more leave a line with their outcome. Several calls at once are added up; calls that follow each other closely are counted.
+ * A stream whose length is not known has no bar, and shows how long it has run. Items of calls inside a task are no items of their own.
+ * It fits into any width. NO_COLOR and TERM=dumb are respected, and the locale of LC_ALL, LC_CTYPE or LANG decides whether it is UTF-8.
+ * The root sees mpirun's terminal, too. Where stderr is no terminal a line comes every 30 s (PMAP_PROGRESS_EVERY in the environment: so many seconds).
+ * The time that is left follows from the mean time of items, in which those that still run count, and the longest so far: no more than a guess.
+ *
+ * SIGUSR2 has the root print a report on stderr: what each rank is doing now, which items, and for how long. It may be sent to the root, to
+ * mpirun, which hands it on to all, or to any rank: it is one report in each case. So a rank that hangs is found from outside.
+ * As of other signals, there is no handler with .signals = PMAP_SIGNALS_OFF, or if the program has one.
+ *
+ * STATISTICS. PMAP_STATS=1 in the environment prints a table on stderr when a pool is destroyed. As data:
+ *
+ *     struct pmap_stats s;
+ *     if (pmap_stats(pool, &s) == PMAP_OK)
+ *         printf("%.0f items per second\n", s.items_done / s.seconds);
+ *
+ * at any time, by any thread of the root, in callbacks and tasks as well. What is under way is in it, as far as it is known: threads of the root
+ * are counted all the time, chunks of other ranks when they are answered. Calls inside a task do not count. */
+struct pmap_stats {
+    /* Of this pool: */
+    double seconds;          /* since it was created */
+    uint64_t calls;          /* that were made: a map, an apply, a stream, a map-reduce … is one; */
+    uint64_t calls_over;     /* and that have ended */
+    uint64_t items;          /* of these calls; of streams those that were taken from the source, of map-reduces their steps (splits and the like) */
+    uint64_t items_done;     /* of which it is known what became of them: they have run, or one of the next five */
+    uint64_t items_failed;   /* in their last run: by pmap_fail, a crash, a limit, or lost for good */
+    uint64_t items_cancelled; /* not run, or given up */
+    uint64_t items_recalled; /* found in the journal, and not run */
+    uint64_t items_retried;  /* runs of items that had failed before (.retries) */
+    uint64_t items_lost;     /* that a rank held when it died; they ran again, or failed (.survive) */
+    /* Of its ranks, and so of all pools side by side with it: */
+    int ranks;               /* that live, */
+    int threads;             /* their threads, */
+    int busy;                /* and how many of these are in items now, as far as the root knows */
+    double busy_seconds;     /* time that threads have spent in items, added up. Of single items (pmap_apply) on the root some are timed for all */
+    double utilisation;      /* the part of the threads' time since the first of these pools that this is: 0 to 1 */
+    uint64_t chunks;         /* that were sent to other ranks, and answered */
+    uint64_t bytes_sent;     /* of items, to other ranks, */
+    uint64_t bytes_received; /* and of results from them; not what pmap_share and map-reduces send */
+    double item_mean;        /* seconds that an item takes; 0: none is known. */
+    double item_median;      /* Short items are timed some at a time, for a millisecond or so, and chunks of other ranks as a whole: */
+    double item_95;          /* then each counts with their mean. The median and what 95 of 100 items do not exceed are at most an eighth too high. */
+    double item_max;         /* The longest */
+};
+
+/* Its rank'th rank, 0 to n - 1 for the n that it had at first. */
+struct pmap_rank_stats {
+    int rank;
+    int threads;             /* that run items; 0 if it is dead, or a root that does not */
+    int busy;                /* as above */
+    bool dead;
+    bool root;
+    int pid;                 /* of its process; 0: not known */
+    char host[64];           /* its host; "": not known. Both are known where PMAP_HEARTBEAT is not 0 */
+    uint64_t items;          /* that it has run, second runs included */
+    uint64_t chunks, bytes_sent, bytes_received; /* to and from the root, as above; 0 for the root itself */
+    double busy_seconds;
+    double utilisation;
+};
+
+/* Both return PMAP_OK, or PMAP_EINVAL, and change nothing: pool or stats is NULL; there is no such rank. */
+#define pmap_stats(pool, stats) pmap_stats_with((pool), (stats), sizeof *(stats))
+#define pmap_rank_stats(pool, rank, stats) pmap_rank_stats_with((pool), (rank), (stats), sizeof *(stats))
 
 /* ---- 4. Calls ------------------------------------------------------------------------------------------
  *
@@ -845,6 +920,10 @@ enum pmap_status pmap_report_write(const char *trace, const char *page, struct p
  * older caller knows; fields left zero mean the default. A size of 0 for an element means "not checked". */
 
 enum pmap_status pmap_create_with(const struct pmap_create_options *options);
+
+/* size: sizeof *stats. A newer library fills what an older caller knows; what an older library does not know is zero. */
+enum pmap_status pmap_stats_with(const struct pmap_pool *pool, struct pmap_stats *stats, size_t size);
+enum pmap_status pmap_rank_stats_with(const struct pmap_pool *pool, int rank, struct pmap_rank_stats *stats, size_t size);
 
 enum pmap_status pmap_map_with(struct pmap_pool *pool, struct pmap_task *task, const void *in, size_t in_size,
                                void *out, size_t out_size, const struct pmap_map_options *options);

@@ -9,12 +9,14 @@
 
 #include "engine/root.h"
 #include "observe/trace.h"
+#include "observe/show.h"
 
 #include <pmap.h>
 
 struct pmap_pool {
     struct pmap__tenant tenant;
     struct pmap__trace *trace; /* NULL: there is none */
+    struct pmap__shown shown;
     struct pmap_iter *streams; /* that have not been freed; under a lock of iter.c's */
 };
 

@@ -36,6 +36,10 @@ static void check(const char *call, const struct pmap_create_options *o, struct 
         wish->status = pmap__error_set(&wish->error, PMAP_EINVAL, "%s: journal is an empty path", call);
     else if (o->trace && o->trace[0] == '\0')
         wish->status = pmap__error_set(&wish->error, PMAP_EINVAL, "%s: trace is an empty path", call);
+    else if (pmap__show_complaint())
+        wish->status = pmap__error_set(&wish->error, PMAP_EINVAL, "%s: %s in the environment is \"%s\", %s", call, pmap__show_complaint(),
+                                       getenv(pmap__show_complaint()),
+                                       strcmp(pmap__show_complaint(), "PMAP_PROGRESS_EVERY") == 0 ? "no number of seconds above 0" : "not 0 or 1");
 }
 
 static enum pmap_status create(const char *call, const struct pmap_create_options *o, const void *comm, const int *root,
@@ -72,6 +76,7 @@ static enum pmap_status create(const char *call, const struct pmap_create_option
     if (status == PMAP_OK && r) {
         pmap__tenant_enter(&pool->tenant, r, journal, signals, o->walltime < 1e9 ? o->walltime : -1);
         pmap__trace_begin(&trace, &pool->tenant, &pool->trace);
+        pmap__show_begin(&pool->shown, &pool->tenant, o->progress, signals);
         *o->pool = pool;
     } else {
         pmap__trace_drop(&trace);
@@ -169,6 +174,7 @@ void pmap_destroy(struct pmap_pool *pool)
     pmap__tenant_close(&pool->tenant);
     pmap__tenant_join(&pool->tenant);
     pmap__trace_end(pool->trace);
+    pmap__show_end(&pool->shown);
     pmap__tenant_leave(&pool->tenant);
     free(pool);
 }

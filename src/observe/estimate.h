@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026 the pmap authors
+ *
+ * How fast items are done, and when all of them will be. Plain arithmetic; times in seconds.
+ *
+ * What is measured is the time of threads: how many are busy, looked at now and then, times how long. Divided by the items that were
+ * done it is the mean time of an item in which those that have begun and not ended count as well: the maximum-likelihood estimate
+ * for censored observations. So it grows while a long item runs, before that has ended, and short items that are done first
+ * do not promise too much.
+ *
+ * What is left has two parts. While there are more items than threads, all threads work, and it takes as long as the mean says. The last
+ * items run side by side, and the longest decides: of k exponential times with one mean that is H(k) = 1 + 1/2 + … + 1/k means
+ * (the coupon collector's sum), but no more than the longest item so far. Nor is it less than the rate of the recent past says.
+ *
+ * The past fades: a second counts for 1/e of what it did after a third of the time that the job has run, or 10 s.
+ */
+#ifndef PMAP_OBSERVE_ESTIMATE_H
+#define PMAP_OBSERVE_ESTIMATE_H
+
+#include <stdbool.h>
+
+/* Start from {0}. */
+struct pmap__estimate {
+    double age;               /* since the start; */
+    double time, items, busy; /* and these fade: the time, what was done in it, and the seconds of threads */
+};
+
+/* For so many seconds so many threads were busy, and so many items were done. */
+void pmap__estimate_add(struct pmap__estimate *estimate, double seconds, double items, double threads);
+
+/* Items per second; 0: none was done yet. */
+double pmap__estimate_rate(const struct pmap__estimate *estimate);
+
+/* Seconds for so many items that are not done, on so many threads; longest: the longest item so far, 0: not known. Below 0: nobody
+ * can say yet. */
+double pmap__estimate_left(const struct pmap__estimate *estimate, double items, int threads, double longest);
+
+#endif
