@@ -14,6 +14,7 @@
 #include "journal/ledger.h"
 #include "journal/table.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -45,12 +46,13 @@ struct call {
 };
 
 struct pmap__journal {
-    char *path;
+    char *path, *real;          /* as it was given; and without links, from the root of the file system */
     dev_t device;
     ino_t inode;
     struct pmap__journal *next; /* of those that are open */
     struct pmap__number_table known;   /* a key's 64 bits -> its row; nobody writes to it after open */
     size_t most;                /* bytes of a result */
+    uint64_t identity, run;     /* as pmap__journal_place says; nobody writes to them after open */
     void (*alarm)(void *owner);
     void *owner;
 
@@ -355,6 +357,7 @@ void pmap__journal_release(struct pmap__journal *j)
     if (atomic_fetch_sub(&j->holders, 1) > 1)
         return;
     free(j->path);
+    free(j->real);
     pthread_cond_destroy(&j->work);
     pthread_cond_destroy(&j->done);
     pthread_mutex_destroy(&j->lock);
@@ -408,8 +411,11 @@ static enum pmap_status load(struct pmap__journal *j, struct pmap_error *error)
         status = pmap__ledger_keys(j->ledger, take_key, j, error);
     if (status == PMAP_OK)
         status = pmap__ledger_enter(j->ledger, error);
+    if (status == PMAP_OK)
+        status = pmap__ledger_identity(j->ledger, &j->identity, error);
     if (status != PMAP_OK)
         return status;
+    j->run = pmap__ledger_run(j->ledger);
     j->most = pmap__ledger_most(j->ledger);
     j->has_writer = pmap__thread_start(&j->writer, write_all, j);
     return j->has_writer ? PMAP_OK : pmap__error_set(error, PMAP_ENOMEM, "pmap: journal %s: no memory for a thread", j->path);
@@ -436,6 +442,8 @@ static enum pmap_status open_listed(struct pmap__journal *j, const struct pmap__
         status = pmap__ledger_open(&j->ledger, j->path, program, error);
     if (status == PMAP_OK)
         status = pmap__ledger_look(j->path, &j->device, &j->inode, error); /* it may be new */
+    if (status == PMAP_OK && (j->real = realpath(j->path, NULL)) == NULL)
+        return pmap__error_set(error, PMAP_EJOURNAL, "pmap: journal %s: %s", j->path, strerror(errno));
     if (status == PMAP_OK)
         status = load(j, error);
     return status;
@@ -517,6 +525,20 @@ bool pmap__journal_number(struct pmap__journal *j, struct pmap__journal_key keys
     }
     pthread_mutex_unlock(&j->lock);
     return all_done;
+}
+
+void pmap__journal_forget(struct pmap__journal *j, const struct pmap__journal_key *key)
+{
+    pthread_mutex_lock(&j->lock);
+    uint64_t *count = pmap__number_table_at(&j->counts, pmap__journal_short(key));
+    if (count && *count == key->occurrence + 1)
+        *count = key->occurrence;
+    pthread_mutex_unlock(&j->lock);
+}
+
+struct pmap__journal_place pmap__journal_place(const struct pmap__journal *j)
+{
+    return (struct pmap__journal_place){j->real, j->identity, j->run};
 }
 
 uint64_t pmap__journal_find(const struct pmap__journal *j, const struct pmap__journal_key *key)

@@ -46,6 +46,17 @@ uint64_t pmap__journal_call(struct pmap__journal *journal, const struct pmap__jo
 /* Set the occurrence of n keys, in order: how often each was numbered before in this run. False if memory is short. */
 bool pmap__journal_number(struct pmap__journal *journal, struct pmap__journal_key keys[], size_t n);
 
+/* What had this key is as if it had never been, so that the next with this hash is numbered the same; unless others have come meanwhile. */
+void pmap__journal_forget(struct pmap__journal *journal, const struct pmap__journal_key *key);
+
+/* For files that belong to a journal and lie beside it: its path; a number that no other journal has, also none that takes its name
+ * later; and one that no other run has that had it open. */
+struct pmap__journal_place {
+    const char *path; /* the journal's, from the root of the file system; borrowed until it is closed */
+    uint64_t identity, run;
+};
+struct pmap__journal_place pmap__journal_place(const struct pmap__journal *journal);
+
 /* The row of a key that was in the file when it was opened; 0 if it was not. */
 uint64_t pmap__journal_find(const struct pmap__journal *journal, const struct pmap__journal_key *key);
 

@@ -10,6 +10,7 @@
 #include "journal/ledger.h"
 
 #include "base/error.h"
+#include "base/hash.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -456,6 +457,30 @@ enum pmap_status pmap__ledger_enter(struct pmap__ledger *s, struct pmap_error *e
 {
     sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
     return put_run(s, error);
+}
+
+uint64_t pmap__ledger_run(const struct pmap__ledger *s)
+{
+    return (uint64_t)s->run;
+}
+
+enum pmap_status pmap__ledger_identity(struct pmap__ledger *s, uint64_t *identity, struct pmap_error *error)
+{
+    sqlite3_stmt *statement = NULL;
+    enum pmap_status status = prepare(s, "SELECT started, process, host FROM run ORDER BY id LIMIT 1", &statement, error);
+
+    if (status == PMAP_OK && sqlite3_step(statement) != SQLITE_ROW)
+        status = failed(s, error);
+    if (status == PMAP_OK) {
+        double started = sqlite3_column_double(statement, 0);
+        sqlite3_int64 process = sqlite3_column_int64(statement, 1);
+        const char *host = (const char *)sqlite3_column_text(statement, 2);
+        *identity = pmap__hash(PMAP__HASH_BEGIN, &started, sizeof started);
+        *identity = pmap__hash(*identity, &process, sizeof process);
+        *identity = pmap__hash(*identity, host ? host : "", host ? strlen(host) : 0);
+    }
+    sqlite3_finalize(statement);
+    return status;
 }
 
 void pmap__ledger_close(struct pmap__ledger *s)

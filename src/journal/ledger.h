@@ -49,6 +49,10 @@ enum pmap_status pmap__ledger_open(struct pmap__ledger **ledger, const char *pat
 /* All is well with what is in it: this run begins, and is the first thing that is written. */
 enum pmap_status pmap__ledger_enter(struct pmap__ledger *ledger, struct pmap_error *error);
 
+/* The row of this run, and a number that no other journal has, whatever its name: when, where and by whom this one was made. */
+uint64_t pmap__ledger_run(const struct pmap__ledger *ledger);
+enum pmap_status pmap__ledger_identity(struct pmap__ledger *ledger, uint64_t *identity, struct pmap_error *error);
+
 /* NULL is fine. */
 void pmap__ledger_close(struct pmap__ledger *ledger);
 
