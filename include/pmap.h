@@ -290,8 +290,8 @@ struct pmap_create_options {
 /* THE JOURNAL. With .journal = "run.db" the result of every item that has succeeded is written to that file, an SQLite
  * database on the root, as it arrives; and a call takes from it what a former run of the program has computed, and runs
  * only the other items. So a program that was killed goes on where it was when it is simply started again, on any number
- * of ranks and threads. In map, starmap, apply, imap and reduce, async or not, and, as a whole, in map-reduce
- * (pmap_mapreduce.h); not in calls inside a task. doc/journal.md tells more, and how to look into the file.
+ * of ranks and threads. In map, starmap, apply, imap and reduce, async or not, and in map-reduce
+ * (pmap_mapreduce.h), split by split; not in calls inside a task. doc/journal.md tells more, and how to look into the file.
  *
  * An item is the same as one of a former run if all of these are: the call (its .name, or the file and line of the
  * program where it is made), the task (name, types and sizes), .seed, and the item's bytes; in a reduction also the

@@ -10,6 +10,7 @@
 #include "mapreduce/drive.h"
 #include "mapreduce/finished.h"
 #include "mapreduce/pair.h"
+#include "mapreduce/vault.h"
 
 #include <string.h>
 
@@ -148,22 +149,26 @@ static enum pmap_status check(struct pmap_pool *pool, const struct pmap_mapreduc
     return status == PMAP_OK ? check_rest(o, error) : status;
 }
 
-/* Unless the journal knows that it is done. */
+/* Unless the journal knows that it is done. What it knows of splits goes when all is done, however that came. */
 static enum pmap_status run(struct pmap_pool *pool, struct pmap_mapreduce *mapreduce, const struct pmap_mapreduce_options *options,
                             struct pmap_error *error)
 {
     struct pmap_mapreduce_options o = *options;
     struct pmap_mapreduce_stats stats = {0};
     struct pmap__finished finished;
-    bool known;
+    struct pmap__vault *vault = NULL;
+    bool known = false;
     enum pmap_status status = pmap__finished_find(&finished, &pool->tenant, mapreduce, options, &known, &stats, error);
 
+    if (status == PMAP_OK)
+        status = pmap__vault_find(&vault, &pool->tenant, mapreduce, options, error);
     o.stats = &stats;
     if (status == PMAP_OK && !known) {
-        status = pmap__drive(&pool->tenant, mapreduce, &o, error);
+        status = pmap__drive(&pool->tenant, mapreduce, &o, vault, error);
         if (status == PMAP_OK)
             status = pmap__finished_keep(&finished, options, &stats, error);
     }
+    pmap__vault_close(vault, status == PMAP_OK);
     if (status == PMAP_OK && options->stats)
         *options->stats = stats;
     return status;

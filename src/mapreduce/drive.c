@@ -323,9 +323,9 @@ static enum pmap_status go(struct pmap__drive *d)
 }
 
 enum pmap_status pmap__drive(struct pmap__tenant *tenant, struct pmap_mapreduce *what, const struct pmap_mapreduce_options *o,
-                             struct pmap_error *error)
+                             struct pmap__vault *vault, struct pmap_error *error)
 {
-    struct pmap__drive d = {.o = o, .error = error, .since = pmap__now(),
+    struct pmap__drive d = {.o = o, .error = error, .vault = vault, .since = pmap__now(),
                             .rules = {.tenant = tenant, .task = &what->task, .priority = o->priority, .seed = o->seed}};
     struct pmap_dataset *kept = NULL;
     struct pmap__course course;
@@ -339,6 +339,8 @@ enum pmap_status pmap__drive(struct pmap__tenant *tenant, struct pmap_mapreduce 
     pmap__tenant_hold(tenant);
     pmap__course_begin(tenant, &course, what->task.name);
     enum pmap_status status = pmap__drive_plan_make(&d, what, tenant->root);
+    if (status == PMAP_OK && vault)
+        status = pmap__vault_open(vault, error);
     if (status == PMAP_OK && o->input.kind == PMAP_INPUT_FILES)
         status = pmap__drive_plan_files(&d);
     if (status == PMAP_OK && d.n_splits) /* those of files are known; steps of later phases come on top */

@@ -23,9 +23,11 @@ struct pmap_dataset {
     atomic_int users; /* whoever may free it, and calls that read it */
 };
 
-/* Run a call whose options have been checked. */
+struct pmap__vault;
+
+/* Run a call whose options have been checked. vault: for the pairs of its splits, not open yet; NULL: they are not kept. */
 enum pmap_status pmap__drive(struct pmap__tenant *tenant, struct pmap_mapreduce *what, const struct pmap_mapreduce_options *options,
-                             struct pmap_error *error);
+                             struct pmap__vault *vault, struct pmap_error *error);
 
 /* One more user of a dataset, or one less; the last one frees what it has on all ranks, and itself. */
 void pmap__dataset_hold(struct pmap_dataset *dataset);

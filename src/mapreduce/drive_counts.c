@@ -35,6 +35,7 @@ static void add_pairs(struct pmap_mapreduce_stats *s, const struct pmap__counts 
     s->pairs += c->pairs;
     s->pair_bytes += c->pair_bytes;
     s->combined += c->combined;
+    s->splits_found += (size_t)c->found;
     s->keys += c->keys;
     if (c->partition_max > s->partition_max)
         s->partition_max = c->partition_max;
@@ -87,8 +88,12 @@ void pmap__drive_print(const struct pmap__drive *d)
     double mean = s->partition_mean ? (double)s->partition_mean : 1;
     bool held = pmap__screen_hold();
 
-    fprintf(stderr, "pmap: %s: map     %8.3f s  %8.1f MB/s  %llu bytes in %zu splits, %llu pairs of %llu bytes\n", d->rules.task->name,
-            s->map_seconds, rate(s->bytes_in, s->map_seconds), (unsigned long long)s->bytes_in, s->splits,
+    char found[64] = "";
+
+    if (s->splits_found)
+        snprintf(found, sizeof found, " (%zu of them from the journal)", s->splits_found);
+    fprintf(stderr, "pmap: %s: map     %8.3f s  %8.1f MB/s  %llu bytes in %zu splits%s, %llu pairs of %llu bytes\n", d->rules.task->name,
+            s->map_seconds, rate(s->bytes_in, s->map_seconds), (unsigned long long)s->bytes_in, s->splits, found,
             (unsigned long long)s->pairs, (unsigned long long)s->pair_bytes);
     fprintf(stderr, "pmap: %s: shuffle %8.3f s  %8.1f MB/s  %llu bytes to other ranks, %llu pairs combined before\n", d->rules.task->name,
             s->flush_seconds, rate(s->shuffled_bytes, s->map_seconds + s->flush_seconds), (unsigned long long)s->shuffled_bytes,

@@ -15,6 +15,12 @@
 
 /* ---- Where splits come from ---- */
 
+static void claim(const struct pmap__drive_feed *feed, struct pmap__step *step, struct pmap_view bytes)
+{
+    if (feed->d->vault && step->kind == PMAP__STEP_MAP)
+        step->claim = pmap__vault_claim(feed->d->vault, &step->split, bytes.data, bytes.size);
+}
+
 static bool next_of_array(struct pmap__drive_feed *feed, struct pmap__step *step, struct pmap_view *payload, int *aim)
 {
     const struct pmap_input *in = &feed->d->o->input;
@@ -24,6 +30,7 @@ static bool next_of_array(struct pmap__drive_feed *feed, struct pmap__step *step
     if (size == 0)
         return false;
     step->split = (struct pmap__split){.index = feed->i, .begin = feed->at, .end = feed->at + size};
+    claim(feed, step, (struct pmap_view){data + feed->at, size});
     if (feed->d->plan.ranks == 1) {
         step->split_kind = PMAP__SPLIT_HERE;
         step->address = (uintptr_t)data + feed->at;
@@ -79,6 +86,7 @@ static bool next_of_generator(struct pmap__drive_feed *feed, struct pmap__step *
     step->split_kind = PMAP__SPLIT_RECORDS;
     step->split = (struct pmap__split){.index = feed->i, .begin = first, .end = feed->at};
     *payload = (struct pmap_view){feed->batch, feed->used};
+    claim(feed, step, *payload);
     *aim = 0;
     return true;
 }

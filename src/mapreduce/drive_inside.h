@@ -12,11 +12,13 @@
 #include "mapreduce/drive.h"
 #include "mapreduce/flights.h"
 #include "mapreduce/plan.h"
+#include "mapreduce/vault.h"
 
 struct pmap__drive {
     const struct pmap_mapreduce_options *o;
     struct pmap_error *error;
     struct pmap__flight_rules rules, patient; /* for steps that may be run again: with the user's retries */
+    struct pmap__vault *vault;  /* for the pairs of splits; NULL: they are not kept */
     struct pmap__plan plan;     /* of the site that the next step is for */
     struct pmap__plan next;     /* number 0: there is none; or it has the other's place, and the other is done */
     struct pmap__split *splits; /* of files */

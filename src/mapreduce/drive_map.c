@@ -17,15 +17,22 @@
 struct binding {
     struct pmap__step *steps;
     const struct pmap__split *splits;
+    const struct pmap__claim *claims;
     struct pmap__near *near;
 };
+
+static void set_split(const struct binding *b, size_t item, size_t split)
+{
+    b->steps[item].split = b->splits[split];
+    b->steps[item].claim = b->claims[split];
+}
 
 static void bind(void *binder, size_t begin, size_t end, int rank)
 {
     struct binding *b = binder;
 
     for (size_t i = begin; i < end; i++)
-        b->steps[i].split = b->splits[pmap__near_next(b->near, (size_t)rank)];
+        set_split(b, i, pmap__near_next(b->near, (size_t)rank));
 }
 
 /* Ask all ranks which splits are near. */
@@ -79,12 +86,15 @@ static enum pmap_status map_files(struct pmap__drive *d)
 {
     struct pmap__step *steps = calloc(d->n_splits + 1, sizeof *steps);
     struct pmap_bytes *items = calloc(d->n_splits + 1, sizeof *items), *answers = calloc(d->n_splits + 1, sizeof *answers);
+    struct pmap__claim *claims = calloc(d->n_splits + 1, sizeof *claims);
     struct pmap__order_form form = {.call = "pmap_mapreduce", .task = d->rules.task, .args = items, .results = answers, .n = d->n_splits,
                                     .on_error = PMAP_STOP, .retries = d->patient.retries, .retry_delay = d->patient.retry_delay,
                                     .priority = d->rules.priority, .seed = d->rules.seed, .late = true, .course = d->rules.course};
-    struct binding binding = {.steps = steps, .splits = d->splits};
-    enum pmap_status status = steps && items && answers ? PMAP_OK : pmap__drive_no_memory(d);
+    struct binding binding = {.steps = steps, .splits = d->splits, .claims = claims};
+    enum pmap_status status = steps && items && answers && claims ? PMAP_OK : pmap__drive_no_memory(d);
 
+    if (status == PMAP_OK && d->vault && pmap__vault_claims(d->vault, &d->plan.files, d->splits, d->n_splits, claims) != PMAP_OK)
+        status = pmap__drive_no_memory(d);
     if (status == PMAP_OK && d->plan.what->near)
         status = find_near(d, &binding.near);
     if (binding.near) {
@@ -92,8 +102,8 @@ static enum pmap_status map_files(struct pmap__drive *d)
         form.binder = &binding;
     }
     for (size_t i = 0; i < d->n_splits && status == PMAP_OK; i++) {
-        steps[i] = (struct pmap__step){.kind = PMAP__STEP_MAP, .number = d->plan.number, .split_kind = PMAP__SPLIT_FILE,
-                                       .split = d->splits[i]};
+        steps[i] = (struct pmap__step){.kind = PMAP__STEP_MAP, .number = d->plan.number, .split_kind = PMAP__SPLIT_FILE};
+        set_split(&binding, i, i);
         items[i] = (struct pmap_bytes){&steps[i], sizeof *steps};
     }
     if (status == PMAP_OK)
@@ -101,6 +111,7 @@ static enum pmap_status map_files(struct pmap__drive *d)
     for (size_t i = 0; answers && i < d->n_splits; i++)
         free(answers[i].data);
     pmap__near_destroy(binding.near);
+    free(claims);
     free(answers);
     free(items);
     free(steps);

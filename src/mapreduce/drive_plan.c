@@ -16,6 +16,8 @@
 #define PARTITIONS 64
 #define SPLIT_SIZE ((size_t)4 << 20)
 #define SPLIT_SIZE_MIN ((size_t)64 << 10) /* unless the call says so: less is not worth a step */
+#define LASTING_SIZE ((size_t)16 << 20) /* where pairs of splits are kept: the longer they are, the more of them are combined before */
+#define LASTING_SPLITS 128 /* but of small input so many, or more: two for each of 64 threads */
 #define RECORD_MAX ((size_t)16 << 20)
 
 /* ---- What becomes of the output ---- */
@@ -85,6 +87,7 @@ static enum pmap_status make_next(struct pmap__drive *d)
     p->arg = NULL;
     p->arg_size = 0;
     p->output = NULL;
+    p->vault = NULL;
     p->scratch = copy_of(d->plan.scratch);
     p->separator = copy_of(d->plan.separator);
     p->threads = calloc((size_t)p->ranks, sizeof *p->threads);
@@ -134,10 +137,14 @@ enum pmap_status pmap__drive_plan_make(struct pmap__drive *d, struct pmap_mapred
     choose_sink(d);
     if (p->sink == PMAP__SINK_PARTS)
         p->output = copy_of(o->output);
+    if (d->vault) {
+        p->vault = copy_of(pmap__vault_directory(d->vault));
+        p->deposits = pmap__vault_files(d->vault, p->number);
+    }
     p->arg_size = o->arg_size;
     p->arg = malloc(o->arg_size + 1);
     if (!list_ranks(d, root) || p->separator == NULL || p->arg == NULL || (o->scratch && p->scratch == NULL) ||
-        (p->sink == PMAP__SINK_PARTS && p->output == NULL))
+        (p->sink == PMAP__SINK_PARTS && p->output == NULL) || (d->vault && p->vault == NULL))
         return pmap__drive_no_memory(d);
     if (o->arg_size)
         memcpy(p->arg, o->arg, o->arg_size);
@@ -146,16 +153,35 @@ enum pmap_status pmap__drive_plan_make(struct pmap__drive *d, struct pmap_mapred
 
 /* ---- Splits of files ---- */
 
-/* Small input is cut so that every thread gets some. */
-size_t pmap__drive_split_size(const struct pmap__drive *d, uint64_t total)
+static uint64_t threads_of(const struct pmap__drive *d)
 {
     uint64_t threads = 0;
 
     for (uint64_t r = 0; r < d->plan.ranks; r++)
         threads += d->plan.threads[r];
-    uint64_t share = total / (4 * (threads ? threads : 1)) + 1;
-    size_t size = d->o->split_size ? d->o->split_size : share < SPLIT_SIZE ? (size_t)share : SPLIT_SIZE;
-    return d->o->split_size || size > SPLIT_SIZE_MIN ? size : SPLIT_SIZE_MIN;
+    return threads ? threads : 1;
+}
+
+/* Where splits are to be found again they are the same on any number of threads, and of a little more input, too. */
+static size_t lasting_split_size(uint64_t total)
+{
+    size_t size = LASTING_SIZE;
+
+    while (size > SPLIT_SIZE_MIN && size > total / LASTING_SPLITS)
+        size /= 2;
+    return size;
+}
+
+/* Small input is cut so that every thread gets some. */
+size_t pmap__drive_split_size(const struct pmap__drive *d, uint64_t total)
+{
+    uint64_t share = total / (4 * threads_of(d)) + 1;
+
+    if (d->o->split_size)
+        return d->o->split_size;
+    if (d->vault)
+        return lasting_split_size(total);
+    return share < SPLIT_SIZE_MIN ? SPLIT_SIZE_MIN : share < SPLIT_SIZE ? (size_t)share : SPLIT_SIZE;
 }
 
 enum pmap_status pmap__drive_plan_files(struct pmap__drive *d)

@@ -8,7 +8,13 @@
  * The front is there where short values are combined (front.h); keys that are too long for it pass by. What is in fronts and blocks at
  * the end of the map phase is brought on by DRAIN (steps.h).
  *
- * Where splits may be run again everything is staged: it goes nowhere before the split has ended well.
+ * Where splits may be run again everything is staged: it goes nowhere before the split has ended well. The same where the pairs of splits are
+ * kept for the next run of the program (deposit.h):
+ *
+ *   pmap_emit  ->  fore  ->  a deposit;  and from there, when the split has ended:  ->  front  ->  a block for each partition ...
+ *
+ * The fore is a front of the split's own, so that what is deposited is combined, as far as it goes. What a former run has deposited takes
+ * the second half of the way.
  *
  * Of reduce functions, pairs go to the sink of their partition (reduce.c). If that is another site, the sink puts them into the thread's
  * emitter there, as if they were emitted by a map function whose split is the partition.
@@ -31,7 +37,13 @@ bool pmap__sample_add(struct pmap__sample *sample, const void *key, size_t key_s
 struct pmap_emitter {
     struct pmap_queue queue; /* first: see pmap_mapreduce.h */
     struct pmap__site *site;
-    enum pmap__emitter_role { PMAP__EMIT_MAP, PMAP__EMIT_STAGED, PMAP__EMIT_SAMPLE, PMAP__EMIT_REDUCE } role;
+    enum pmap__emitter_role {
+        PMAP__EMIT_MAP,
+        PMAP__EMIT_STAGED,
+        PMAP__EMIT_DEPOSIT,
+        PMAP__EMIT_SAMPLE,
+        PMAP__EMIT_REDUCE
+    } role;
     bool failed;             /* nothing more is taken of this item */
     size_t value_size;       /* of combine; 0: any */
     uint64_t tag;            /* of the next pair, where values are not combined */
@@ -42,6 +54,11 @@ struct pmap_emitter {
     double share;                /* from 0 to 1: how far through the front draining begins, so that emitters do not meet at a store */
     struct pmap__block **blocks; /* by partition; NULL: none yet */
     struct pmap__block *staged, *staged_last; /* STAGED: pairs of this split, in order, of any partition */
+    struct pmap__front *fore;      /* DEPOSIT, where there is a front: empty between splits */
+    struct pmap__deposit *deposit; /* of this split; NULL: there is none */
+    struct pmap__claim claim;      /* of this split, */
+    bool ended;                    /* which has ended well */
+    struct pmap__counts before;    /* when it began */
     struct pmap__sample *sample; /* SAMPLE */
     uint64_t *out_bytes;     /* by partition: what its output will have; NULL: that is not known before */
 
@@ -57,10 +74,14 @@ void pmap__emitter_destroy(struct pmap_emitter *out); /* NULL is fine */
 void pmap__emitter_piece(struct pmap_emitter *out, struct pmap_view piece, uint64_t offset);
 void pmap__emitter_piece_end(struct pmap_emitter *out);
 
-/* A split begins; its number is for tags, and the site's plan says whether it is staged. It has ended: bring on what was staged, or,
- * if not well, drop it. False: the item has failed. */
-void pmap__emitter_begin(struct pmap_emitter *out, uint64_t split);
+/* A split begins; its number is for tags, and the site's plan says whether it is staged. It has ended: bring on what was staged, or
+ * deposited, or, if not well, drop it. claim: what it is, for a deposit, and size how many bytes, about; NULL: there shall be none. False: the item has failed. */
+bool pmap__emitter_begin(struct pmap_emitter *out, uint64_t split, const struct pmap__claim *claim, uint64_t size);
 bool pmap__emitter_end(struct pmap_emitter *out, bool well);
+
+/* Or instead of both: bring on the pairs of a split that a former run has deposited. *found: false if they are not there, or damaged; then
+ * nothing has been done. False: the item has failed. */
+bool pmap__emitter_withdraw(struct pmap_emitter *out, uint64_t split, const struct pmap__claim *claim, bool *found);
 
 /* Emit a pair, whose key and value point to something even if they have size 0. False: the item has failed. */
 bool pmap__emitter_take(struct pmap_emitter *out, const struct pmap__pair *pair);

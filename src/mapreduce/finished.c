@@ -4,123 +4,64 @@
 
 #include "base/error.h"
 #include "mapreduce/input.h"
+#include "mapreduce/looks.h"
 
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 static const char call_name[] = "pmap_mapreduce";
 
-/* What a thing looks like, as bytes: of the call and its input, which are hashed, and of its output, which is kept. */
-struct looks {
-    char *bytes;
-    size_t size, room;
-    bool short_of_memory;
-};
-
-static void put(struct looks *l, const void *bytes, size_t size)
-{
-    if (l->size + size > l->room) {
-        size_t room = 2 * (l->size + size) + 256;
-        char *grown = realloc(l->bytes, room);
-        if (grown == NULL) {
-            l->short_of_memory = true;
-            return;
-        }
-        l->bytes = grown;
-        l->room = room;
-    }
-    if (size)
-        memcpy(l->bytes + l->size, bytes, size);
-    l->size += size;
-}
-
-static void put_number(struct looks *l, uint64_t number)
-{
-    put(l, &number, sizeof number);
-}
-
-static void put_text(struct looks *l, const char *text)
-{
-    put(l, text ? text : "", text ? strlen(text) + 1 : 1);
-}
-
-/* False if there is no such file. */
-static bool put_file(struct looks *l, const char *path)
-{
-    struct stat st;
-
-    if (stat(path, &st) != 0)
-        return false;
-    put_text(l, path);
-    put_number(l, (uint64_t)st.st_size);
-    put_number(l, (uint64_t)st.st_mtim.tv_sec);
-    put_number(l, (uint64_t)st.st_mtim.tv_nsec);
-    return true;
-}
-
-/* Which functions there are; what they do nobody can see. */
-static void put_functions(struct looks *l, const struct pmap_mapreduce *what)
-{
-    const bool has[] = {what->map, what->map_record, what->map_pair, what->combine, what->reduce, what->partition, what->border};
-
-    put(l, has, sizeof has);
-    put_number(l, what->value_size);
-    put_number(l, (uint64_t)what->key);
-    put_number(l, (uint64_t)what->value);
-}
-
 /* All that the output depends on. How it is made, in which splits and how much memory, is left out. */
-static void put_options(struct looks *l, const struct pmap_mapreduce_options *o)
+static void put_options(struct pmap__looks *l, const struct pmap_mapreduce_options *o)
 {
-    put_number(l, o->record_size);
-    put_number(l, o->record_max);
-    put_number(l, o->arg_size);
-    put(l, o->arg, o->arg_size);
-    put_text(l, o->output);
-    put_number(l, (uint64_t)o->format);
-    put_text(l, o->separator);
-    put_number(l, (uint64_t)o->order);
-    put_number(l, o->partitions);
-    put_number(l, o->seed);
+    pmap__looks_number(l, o->record_size);
+    pmap__looks_number(l, o->record_max);
+    pmap__looks_number(l, o->arg_size);
+    pmap__looks_bytes(l, o->arg, o->arg_size);
+    pmap__looks_text(l, o->output);
+    pmap__looks_number(l, (uint64_t)o->format);
+    pmap__looks_text(l, o->separator);
+    pmap__looks_number(l, (uint64_t)o->order);
+    pmap__looks_number(l, o->partitions);
+    pmap__looks_number(l, o->seed);
 }
 
-static enum pmap_status put_input(struct looks *l, const struct pmap_input *in, struct pmap_error *error)
+static enum pmap_status put_input(struct pmap__looks *l, const struct pmap_input *in, struct pmap_error *error)
 {
     struct pmap__files files;
 
-    put_number(l, (uint64_t)in->kind);
+    pmap__looks_number(l, (uint64_t)in->kind);
     if (in->kind == PMAP_INPUT_RECORDS) {
         struct pmap__journal_key hash = pmap__journal_hash(0, in->records, in->n * in->record_size);
-        put_number(l, in->record_size);
-        put_number(l, hash.high);
-        put_number(l, hash.low);
+        pmap__looks_number(l, in->record_size);
+        pmap__looks_number(l, hash.high);
+        pmap__looks_number(l, hash.low);
         return PMAP_OK;
     }
     enum pmap_status status = pmap__files_find(in->paths, &files, error);
     if (status != PMAP_OK)
         return status;
     for (size_t i = 0; i < files.n; i++)
-        put_file(l, files.files[i].path);
+        pmap__looks_file(l, files.files[i].path);
     pmap__files_free(&files);
     return PMAP_OK;
 }
 
 /* The files that the call has made, or might have: one, or those of a directory. */
-static void put_output(struct looks *l, const char *output)
+static void put_output(struct pmap__looks *l, const char *output)
 {
     char path[PATH_MAX + 32];
     bool there = true;
 
     if (output[strlen(output) - 1] != '/') {
-        put_file(l, output);
+        pmap__looks_file(l, output);
         return;
     }
     for (size_t i = 0; there && i < 100000; i++) {
         snprintf(path, sizeof path, "%spart-%05zu", output, i);
-        there = put_file(l, path);
+        there = pmap__looks_file(l, path);
     }
 }
 
@@ -136,9 +77,9 @@ static enum pmap_status recognise(struct pmap__finished *f, const struct pmap_ma
 {
     struct pmap__journal_call call = {.name = o->name ? o->name : o->where ? o->where : call_name, .task = what->task.name,
                                       .signature = what->task.signature, .task_id = what->task.id, .seed = o->seed};
-    struct looks l = {0};
+    struct pmap__looks l = {0};
 
-    put_functions(&l, what);
+    pmap__looks_functions(&l, what);
     put_options(&l, o);
     enum pmap_status status = put_input(&l, &o->input, error);
     if (status == PMAP_OK && l.short_of_memory)
@@ -155,7 +96,7 @@ static enum pmap_status recognise(struct pmap__finished *f, const struct pmap_ma
 
 /* What was kept, to be compared with what is there. */
 struct kept {
-    const struct looks *output; /* as it is */
+    const struct pmap__looks *output; /* as it is */
     struct pmap_mapreduce_stats *stats;
     bool same;
 };
@@ -178,7 +119,7 @@ enum pmap_status pmap__finished_find(struct pmap__finished *f, struct pmap__tena
                                      struct pmap_error *error)
 {
     bool lasting = o->output && (o->input.kind == PMAP_INPUT_FILES || o->input.kind == PMAP_INPUT_RECORDS), found = false;
-    struct looks output = {0};
+    struct pmap__looks output = {0};
 
     *known = false;
     *f = (struct pmap__finished){.journal = lasting ? tenant->journal : NULL};
@@ -204,11 +145,11 @@ enum pmap_status pmap__finished_find(struct pmap__finished *f, struct pmap__tena
 enum pmap_status pmap__finished_keep(const struct pmap__finished *f, const struct pmap_mapreduce_options *o,
                                      const struct pmap_mapreduce_stats *stats, struct pmap_error *error)
 {
-    struct looks l = {0};
+    struct pmap__looks l = {0};
 
     if (f->journal == NULL)
         return PMAP_OK;
-    put(&l, stats, sizeof *stats);
+    pmap__looks_bytes(&l, stats, sizeof *stats);
     put_output(&l, o->output);
     enum pmap_status status = l.short_of_memory ? no_memory(error) : PMAP_OK;
     if (status == PMAP_OK) {

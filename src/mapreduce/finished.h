@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026 the pmap authors
  *
- * A map-reduce and its pool's journal. What is written down is a whole call that has succeeded: not its pairs, which are on their
- * way to everywhere while it runs, but that its output files are made, and what they look like. The next run of the program
+ * A map-reduce and its pool's journal. What is written down is a whole call that has succeeded: not its pairs, of which vault.h tells,
+ * but that its output files are made, and what they look like. The next run of the program
  * does not make them again if nothing has changed: neither the input (files: paths, sizes, times; an array: its bytes), nor what the
  * call says that the output depends on, nor the output itself.
  */

@@ -15,6 +15,15 @@ void pmap__front_add(struct pmap__front *front, const void *key, size_t key_size
     front->kind->add(front, key, key_size, value);
 }
 
+void pmap__front_add_places(struct pmap__front *front, const struct pmap__short *places, size_t n, size_t each)
+{
+    for (size_t i = 0; i < n; i++) {
+        const struct pmap__short *p = (const void *)((const char *)places + i * each);
+        if (p->size)
+            front->kind->add_words(front, p->k, p->size - 1, &p->value);
+    }
+}
+
 void pmap__front_add_waiting(struct pmap__front *front, const struct pmap_waiting waiting[], size_t n)
 {
     front->kind->add_waiting(front, waiting, n);
@@ -26,6 +35,16 @@ void pmap__front_become(struct pmap__front *front, const struct pmap__front_kind
     memset(front->places, 0, front->held);
     front->kind = kind;
     front->buckets = front->held / kind->bucket(front);
+}
+
+void pmap__front_empty(struct pmap__front *front, bool pass)
+{
+    if (pass) {
+        front->kind->drain(front);
+        front->kind->pass_all(front, front->places, front->held);
+    }
+    front->waiting = front->passed = 0;
+    memset(front->places, 0, front->held);
 }
 
 /* ---- Shrinking ---- */

@@ -57,8 +57,14 @@ size_t pmap__front_memory(const struct pmap__front *front); /* bytes of its plac
  * Parts come in the order of their keys' hashes, from share (below 1) of all on, and round. */
 size_t pmap__front_shrink(struct pmap__front *front, double share);
 
+/* Pass on all that is in it, or drop it; then it is as new, but for what it has counted. */
+void pmap__front_empty(struct pmap__front *front, bool pass);
+
 /* Fold a pair in, or pass it on; soon. key_size is at most PMAP__SHORT_KEY. */
 void pmap__front_add(struct pmap__front *front, const void *key, size_t key_size, const void *value);
+
+/* The same for what another front has passed. */
+void pmap__front_add_places(struct pmap__front *front, const struct pmap__short *places, size_t n, size_t each);
 
 /* The same for a batch at most of pairs of which 16 bytes can be read from where a key begins, and whose values have 8. */
 void pmap__front_add_waiting(struct pmap__front *front, const struct pmap_waiting waiting[], size_t n);

@@ -145,12 +145,10 @@ static inline bool wait_in(struct waiting *w, const struct pmap__front *front, c
     return true;
 }
 
-static void add(struct pmap__front *front, const void *key, size_t key_size, const void *value)
+static void add_words(struct pmap__front *front, const uint64_t k[2], size_t key_size, const void *value)
 {
-    uint64_t k[2];
     int64_t number;
 
-    pmap__short_load(key, key_size, k);
     memcpy(&number, value, sizeof number);
     if (wait_in((struct waiting *)(void *)front->batch + front->waiting, front, k, key_size, number))
         front->waiting++;
@@ -158,6 +156,14 @@ static void add(struct pmap__front *front, const void *key, size_t key_size, con
         pass_by(front, k, key_size, number);
     if (front->waiting + front->passed == PMAP__FRONT_BATCH)
         drain(front);
+}
+
+static void add(struct pmap__front *front, const void *key, size_t key_size, const void *value)
+{
+    uint64_t k[2];
+
+    pmap__short_load(key, key_size, k);
+    add_words(front, k, key_size, value);
 }
 
 static void add_waiting(struct pmap__front *front, const struct pmap_waiting waiting[], size_t n)
@@ -194,4 +200,4 @@ static void pass_all(struct pmap__front *front, const char *places, size_t size)
     }
 }
 
-const struct pmap__front_kind pmap__front_narrow = {bucket, add, add_waiting, drain, pass_all};
+const struct pmap__front_kind pmap__front_narrow = {bucket, add, add_words, add_waiting, drain, pass_all};

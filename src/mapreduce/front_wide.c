@@ -74,17 +74,26 @@ static void drain(struct pmap__front *front)
         drain_as(front, front->each, false);
 }
 
-static void add(struct pmap__front *front, const void *key, size_t key_size, const void *value)
+static void add_words(struct pmap__front *front, const uint64_t k[2], size_t key_size, const void *value)
 {
     place *p = (place *)(void *)(front->batch + front->waiting * front->each);
 
-    pmap__short_load(key, key_size, p->k);
+    p->k[0] = k[0];
+    p->k[1] = k[1];
     p->size = (uint32_t)key_size + 1;
     p->age = (uint32_t)pmap__hash_choose(pmap__hash_words(p->k, p->size - 1), front->buckets);
     memcpy(&p->value, value, front->combine.size);
     __builtin_prefetch(front->places + (size_t)p->age * 2 * front->each, 1);
     if (++front->waiting == PMAP__FRONT_BATCH)
         drain(front);
+}
+
+static void add(struct pmap__front *front, const void *key, size_t key_size, const void *value)
+{
+    uint64_t k[2];
+
+    pmap__short_load(key, key_size, k);
+    add_words(front, k, key_size, value);
 }
 
 static void add_waiting(struct pmap__front *front, const struct pmap_waiting waiting[], size_t n)
@@ -107,4 +116,4 @@ static void pass_all(struct pmap__front *front, const char *places, size_t size)
     front->pass(front->owner, (const place *)(const void *)places, size / front->each, front->each);
 }
 
-const struct pmap__front_kind pmap__front_wide = {bucket, add, add_waiting, drain, pass_all};
+const struct pmap__front_kind pmap__front_wide = {bucket, add, add_words, add_waiting, drain, pass_all};

@@ -183,6 +183,21 @@ static void describe(const struct pmap__site *site, const struct pmap__step *ste
         snprintf(text, room, "split %llu (bytes %llu-%llu of the array)", index, begin, end);
 }
 
+/* One that was cancelled may have ended early, without having failed: that is nothing to keep. */
+static void map_anew(struct pmap__site *site, struct pmap_emitter *out, const struct pmap__step *step, struct pmap_view payload)
+{
+    bool claimed = step->claim.high || step->claim.low;
+    uint64_t size = step->split_kind == PMAP__SPLIT_RECORDS ? payload.size : step->split.end - step->split.begin;
+
+    if (!pmap__emitter_begin(out, step->split.index, claimed ? &step->claim : NULL, size))
+        return;
+    map_any(site, out, step, payload, false);
+    bool well = !out->failed && !pmap__item_has_failed() && !(claimed && pmap__item_cancelled());
+    if (!well)
+        out->counts = out->before; /* it may be run again */
+    pmap__emitter_end(out, well);
+}
+
 void pmap__map_split(struct pmap__site *site, int thread, const struct pmap__step *step, struct pmap_view payload)
 {
     struct pmap_emitter *out = pmap__emitter_of(site, thread);
@@ -193,13 +208,9 @@ void pmap__map_split(struct pmap__site *site, int thread, const struct pmap__ste
     if (out == NULL) {
         pmap__site_fail_item(PMAP_ENOMEM, NULL);
     } else if (!pmap__site_check(site)) {
-        struct pmap__counts before = out->counts;
-        pmap__emitter_begin(out, step->split.index);
-        map_any(site, out, step, payload, false);
-        bool well = !out->failed && !pmap__item_has_failed();
-        if (!well)
-            out->counts = before; /* it may be run again */
-        pmap__emitter_end(out, well);
+        bool found = false, well = pmap__emitter_withdraw(out, step->split.index, &step->claim, &found);
+        if (well && !found)
+            map_anew(site, out, step, payload);
     }
     pmap__item_about(NULL);
 }

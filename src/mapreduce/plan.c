@@ -110,13 +110,14 @@ static void walk(struct pass *pass, struct pmap__plan *p)
 {
     uint64_t *const plain[] = {&p->number, &p->task, &p->ranks, &p->root, &p->partitions, &p->n_owners, &p->memory,
                                &p->record_size, &p->record_max, &p->staged, &p->ranges, &p->sink, &p->plain,
-                               &p->next, &p->before, &p->format, &p->arg_size};
+                               &p->next, &p->before, &p->format, &p->arg_size, &p->deposits};
 
     for (size_t i = 0; i < sizeof plain / sizeof *plain; i++)
         number(pass, plain[i]);
     numbers(pass, &p->threads, p->ranks);
     numbers(pass, &p->owners, p->n_owners);
     string(pass, &p->scratch);
+    string(pass, &p->vault);
     files(pass, &p->files);
     string(pass, &p->output);
     string(pass, &p->separator);
@@ -165,6 +166,7 @@ void pmap__plan_free(struct pmap__plan *plan)
     free(plan->threads);
     free(plan->owners);
     free(plan->scratch);
+    free(plan->vault);
     pmap__files_free(&plan->files);
     free(plan->output);
     free(plan->separator);

@@ -35,6 +35,8 @@ struct pmap__plan {
     uint64_t n_owners, *owners; /* the ranks that have threads */
     uint64_t memory;   /* 0: by default */
     char *scratch;     /* NULL: by default */
+    char *vault;       /* directory for the pairs of splits that are done (deposit.h); NULL: they are not kept */
+    uint64_t deposits; /* the number of the files in it that rank 0 writes; those of the others follow */
     struct pmap__files files;
     uint64_t record_size, record_max;
     uint64_t staged;   /* emit only what whole splits emit, for splits may be run again */

@@ -79,7 +79,7 @@ static enum pmap_status open_next(struct sink *sink)
     sink->onward = next ? pmap__emitter_of(next, thread) : NULL;
     if (sink->onward == NULL)
         return PMAP_ENOMEM;
-    pmap__emitter_begin(sink->onward, sink->partition);
+    pmap__emitter_begin(sink->onward, sink->partition, NULL, 0); /* which cannot fail */
     return PMAP_OK;
 }
 

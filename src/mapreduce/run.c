@@ -24,6 +24,9 @@
 #include <zstd.h>
 #include <zstd_errors.h>
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #define LEVEL (-1)
 #define BLOCK_MIN ((size_t)64) /* the first piece of a record has its head, which says how long it is */
 #define HARD 4                 /* after so many incompressible blocks in a row */
@@ -34,6 +37,7 @@ struct pmap__sorted_writer {
     struct pmap__sorted sorted;
     size_t room;      /* blocks that sorted.blocks has room for */
     ZSTD_CCtx *zstd;  /* NULL: not needed so far */
+    bool checked;     /* sorted.check is wanted */
     unsigned hard;    /* blocks in a row that did not get shorter, or were not tried */
     size_t size, used; /* of block */
     char *block, *packed;
@@ -81,6 +85,18 @@ enum pmap_status pmap__sorted_begin(struct pmap__scratch *scratch, size_t block,
     }
     *writer = w;
     return PMAP_OK;
+}
+
+void pmap__sorted_checked(struct pmap__sorted_writer *writer)
+{
+    writer->checked = true;
+}
+
+/* That of a run so far, with another block; never 0. */
+static uint64_t check_with(uint64_t check, const void *bytes, size_t size)
+{
+    uint64_t hash = XXH3_64bits_withSeed(bytes, size, check);
+    return hash ? hash : 1;
 }
 
 static bool have_room(struct pmap__sorted_writer *w)
@@ -133,6 +149,8 @@ static enum pmap_status store(struct pmap__sorted_writer *w, const void *bytes, 
     block.stored = packed ? packed : size;
     enum pmap_status status = pmap__scratch_write(w->scratch, packed ? w->packed : bytes, block.stored, &block.at, error);
     if (status == PMAP_OK) {
+        if (w->checked)
+            w->sorted.check = check_with(w->sorted.check, packed ? w->packed : bytes, block.stored);
         w->sorted.blocks[w->sorted.n++] = block;
         w->sorted.stored += block.stored;
     }
@@ -168,6 +186,24 @@ enum pmap_status pmap__sorted_put(struct pmap__sorted_writer *writer, const void
     }
     writer->sorted.records++;
     writer->sorted.size += size;
+    return status;
+}
+
+void *pmap__sorted_reserve(struct pmap__sorted_writer *writer, size_t size, struct pmap_error *error)
+{
+    if (size > writer->size - writer->used && flush(writer, error) != PMAP_OK)
+        return NULL;
+    void *at = writer->block + writer->used;
+    writer->used += size;
+    writer->sorted.records++;
+    writer->sorted.size += size;
+    return at;
+}
+
+enum pmap_status pmap__sorted_cut(struct pmap__sorted_writer *writer, size_t *n, struct pmap_error *error)
+{
+    enum pmap_status status = flush(writer, error);
+    *n = writer->sorted.n;
     return status;
 }
 
@@ -380,6 +416,31 @@ enum pmap_status pmap__sorted_read(struct pmap__scratch *scratch, const struct p
         r->longer = NULL; /* it has been given away */
     *block = r->next;
     source->close(source);
+    return status;
+}
+
+enum pmap_status pmap__sorted_verify(struct pmap__scratch *scratch, const struct pmap__sorted *sorted, bool *sound,
+                                     struct pmap_error *error)
+{
+    enum pmap_status status = PMAP_OK;
+    uint64_t check = 0;
+    char *bytes = NULL;
+    size_t room = 0;
+
+    for (size_t i = 0; i < sorted->n && status == PMAP_OK; i++) {
+        const struct pmap__run_block *block = &sorted->blocks[i];
+        if (block->stored > room) {
+            free(bytes);
+            room = block->stored;
+            bytes = malloc(room);
+        }
+        status = bytes ? pmap__scratch_read(scratch, bytes, block->stored, block->at, error)
+                       : pmap__error_set(error, PMAP_ENOMEM, "pmap: no memory for a block of %zu bytes", room);
+        if (status == PMAP_OK)
+            check = check_with(check, bytes, block->stored);
+    }
+    free(bytes);
+    *sound = status == PMAP_OK && check == sorted->check;
     return status;
 }
 

@@ -26,6 +26,7 @@ struct pmap__sorted {
     struct pmap__run_block *blocks;
     size_t n;
     uint64_t records, size, stored; /* sums */
+    uint64_t check;                 /* 0, or a hash of the bytes in scratch, by which damage is found */
 };
 
 /* ---- Writing ---- */
@@ -34,8 +35,14 @@ struct pmap__sorted_writer;
 
 /* block: bytes of a block, about; a few hundred KiB for throughput, 16 KiB where many runs are read at once. PMAP_ENOMEM. */
 enum pmap_status pmap__sorted_begin(struct pmap__scratch *scratch, size_t block, struct pmap__sorted_writer **writer);
+/* Before the first record: the run will have a check. */
+void pmap__sorted_checked(struct pmap__sorted_writer *writer);
 /* PMAP_ENOMEM or what scratch said: then the writer is good for pmap__sorted_abandon only. */
 enum pmap_status pmap__sorted_put(struct pmap__sorted_writer *writer, const void *record, struct pmap_error *error);
+/* The same for a record that is written to where this points, at once; size is at most that of a block. NULL: as on failure of put. */
+void *pmap__sorted_reserve(struct pmap__sorted_writer *writer, size_t size, struct pmap_error *error);
+/* End the block at hand. *n: how many blocks there are then. As put. */
+enum pmap_status pmap__sorted_cut(struct pmap__sorted_writer *writer, size_t *n, struct pmap_error *error);
 /* Ends the writer, well or not; *sorted only on success. On failure (as of put) nothing stays in scratch. */
 enum pmap_status pmap__sorted_end(struct pmap__sorted_writer *writer, struct pmap__sorted *sorted, struct pmap_error *error);
 /* Ends it and gives the scratch back. NULL is fine. */
@@ -64,6 +71,10 @@ enum pmap_status pmap__sorted_read(struct pmap__scratch *scratch, const struct p
 
 /* The records of an array of entries, which is borrowed; prefixes are not looked at. PMAP_ENOMEM. */
 enum pmap_status pmap__source_of_array(const struct pmap__sort_entry entries[], size_t n, struct pmap__source **source);
+
+/* Read a run that has a check, as it is in scratch. *sound: it is what was written. PMAP_ENOMEM or what scratch said. */
+enum pmap_status pmap__sorted_verify(struct pmap__scratch *scratch, const struct pmap__sorted *sorted, bool *sound,
+                                     struct pmap_error *error);
 
 /* ---- What it takes ---- */
 

@@ -13,19 +13,36 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define PAGE ((uint64_t)4096) /* what the usual file systems allocate */
 
 struct pmap__scratch {
-    atomic_int file;   /* -1 until the first write, then the same to the end */
+    atomic_int file;   /* -1 until the first write, then the same to the end; of one with a name always there */
     atomic_ullong end; /* of the last place; any thread adds */
     atomic_ullong kept; /* bytes in places that are in use; any thread adds and subtracts */
-    char directory[];
+    bool named;        /* path is that of the file, else of its directory */
+    char path[];
 };
+
+static struct pmap__scratch *new_scratch(const char *path, int file)
+{
+    struct pmap__scratch *s = malloc(sizeof *s + strlen(path) + 1);
+
+    if (s == NULL)
+        return NULL;
+    atomic_init(&s->file, file);
+    atomic_init(&s->end, 0);
+    atomic_init(&s->kept, 0);
+    s->named = file >= 0;
+    strcpy(s->path, path);
+    return s;
+}
 
 enum pmap_status pmap__scratch_create(const char *directory, struct pmap__scratch **scratch)
 {
@@ -33,15 +50,36 @@ enum pmap_status pmap__scratch_create(const char *directory, struct pmap__scratc
 
     if (directory == NULL)
         directory = usual && *usual ? usual : "/tmp";
-    struct pmap__scratch *s = malloc(sizeof *s + strlen(directory) + 1);
+    struct pmap__scratch *s = new_scratch(directory, -1);
     if (s == NULL)
         return PMAP_ENOMEM;
-    atomic_init(&s->file, -1);
-    atomic_init(&s->end, 0);
-    atomic_init(&s->kept, 0);
-    strcpy(s->directory, directory);
     *scratch = s;
     return PMAP_OK;
+}
+
+static enum pmap_status with_name(const char *path, int flags, struct pmap__scratch **scratch, struct pmap_error *error)
+{
+    int file = open(path, flags | O_CLOEXEC, 0666);
+
+    if (file < 0)
+        return pmap__error_set(error, PMAP_EJOURNAL, "pmap: journal: %s: %s", path, strerror(errno));
+    struct pmap__scratch *s = new_scratch(path, file);
+    if (s == NULL) {
+        close(file);
+        return pmap__error_set(error, PMAP_ENOMEM, "pmap: journal: %s: no memory", path);
+    }
+    *scratch = s;
+    return PMAP_OK;
+}
+
+enum pmap_status pmap__scratch_make(const char *path, struct pmap__scratch **scratch, struct pmap_error *error)
+{
+    return with_name(path, O_RDWR | O_CREAT | O_EXCL, scratch, error);
+}
+
+enum pmap_status pmap__scratch_open(const char *path, struct pmap__scratch **scratch, struct pmap_error *error)
+{
+    return with_name(path, O_RDONLY, scratch, error);
 }
 
 void pmap__scratch_destroy(struct pmap__scratch *scratch)
@@ -58,8 +96,10 @@ static enum pmap_status failed(struct pmap__scratch *scratch, int reason, struct
 {
     unsigned long long kept = atomic_load(&scratch->kept);
 
+    if (scratch->named)
+        return pmap__error_set(error, PMAP_EJOURNAL, "pmap: journal: %s: %s (after %llu MiB)", scratch->path, strerror(reason), kept >> 20);
     return pmap__error_set(error, PMAP_EINVAL, "pmap: scratch directory %s: %s (after %llu MiB; choose another by .scratch)",
-                           scratch->directory, strerror(reason), kept >> 20);
+                           scratch->path, strerror(reason), kept >> 20);
 }
 
 /* ---- The file ---- */
@@ -92,7 +132,7 @@ static int file_of(struct pmap__scratch *scratch)
 
     if (file >= 0)
         return file;
-    file = nameless_file(scratch->directory);
+    file = nameless_file(scratch->path);
     if (file < 0 || atomic_compare_exchange_strong(&scratch->file, &none, file))
         return file;
     close(file);
@@ -166,6 +206,12 @@ enum pmap_status pmap__scratch_read(struct pmap__scratch *scratch, void *bytes, 
         at += (uint64_t)done;
     }
     return PMAP_OK;
+}
+
+uint64_t pmap__scratch_size(const struct pmap__scratch *scratch)
+{
+    struct stat st;
+    return fstat(atomic_load(&scratch->file), &st) == 0 ? (uint64_t)st.st_size : 0;
 }
 
 void pmap__scratch_free(struct pmap__scratch *scratch, uint64_t at, size_t size)

@@ -13,14 +13,20 @@ struct pmap__scratch;
 
 /* directory: NULL: $TMPDIR, or /tmp. The file is made at the first write. PMAP_ENOMEM. */
 enum pmap_status pmap__scratch_create(const char *directory, struct pmap__scratch **scratch);
+/* The same in a file that has a name and stays: made, or opened to be read only. PMAP_EJOURNAL, and why; PMAP_ENOMEM. */
+enum pmap_status pmap__scratch_make(const char *path, struct pmap__scratch **scratch, struct pmap_error *error);
+enum pmap_status pmap__scratch_open(const char *path, struct pmap__scratch **scratch, struct pmap_error *error);
 void pmap__scratch_destroy(struct pmap__scratch *scratch); /* NULL is fine */
 
 /* Write size bytes; *at says where they are. Any thread. PMAP_EINVAL, with the directory and the reason in the text (no such directory, not
- * writable, no space left: how much is there already), and nothing is kept; a later call may have more luck. */
+ * writable, no space left: how much is there already), and nothing is kept; a later call may have more luck. PMAP_EJOURNAL if the file has a
+ * name. */
 enum pmap_status pmap__scratch_write(struct pmap__scratch *scratch, const void *bytes, size_t size, uint64_t *at,
                                      struct pmap_error *error);
-/* Read them back; any thread. PMAP_EINVAL likewise. */
+/* Read them back; any thread. PMAP_EINVAL or PMAP_EJOURNAL likewise. */
 enum pmap_status pmap__scratch_read(struct pmap__scratch *scratch, void *bytes, size_t size, uint64_t at, struct pmap_error *error);
+/* Bytes that one with a name has. */
+uint64_t pmap__scratch_size(const struct pmap__scratch *scratch);
 /* What was written there, all of it, is not needed any more. Any thread. */
 void pmap__scratch_free(struct pmap__scratch *scratch, uint64_t at, size_t size);
 

@@ -131,6 +131,8 @@ enum pmap_status pmap__site_create(struct pmap__plan *plan, const struct pmap__p
     site->common.scratch = site->scratch;
     site->common.pile.budget = site->budget;
     site->common.pile.scratch = site->scratch;
+    if (status == PMAP_OK && site->plan.vault)
+        status = pmap__deposits_create(site->plan.vault, site->plan.deposits + (uint64_t)site->rank, &site->deposits);
     if (status == PMAP_OK)
         status = make_arrays(site);
     if (status != PMAP_OK) {
@@ -165,6 +167,7 @@ void pmap__site_destroy(struct pmap__site *site)
     free(site->stores);
     free(site->under_way);
     free(site->lost);
+    pmap__deposits_destroy(site->deposits);
     pmap__scratch_destroy(site->scratch);
     pmap__plan_free(&site->plan);
     pthread_mutex_destroy(&site->lock);

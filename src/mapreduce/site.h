@@ -22,6 +22,7 @@
 
 #include "engine/item.h"
 #include "engine/post.h"
+#include "mapreduce/deposit.h"
 #include "mapreduce/plan.h"
 #include "mapreduce/stash.h"
 #include "mapreduce/store.h"
@@ -29,6 +30,7 @@
 /* What a rank counts; the root adds them up. */
 struct pmap__counts {
     uint64_t bytes_in, pairs, pair_bytes, combined, shuffled;
+    uint64_t found; /* splits that a former run had mapped */
     uint64_t spills, spilled, spilled_disk, merges;
     uint64_t keys, records_out, bytes_out;
     uint64_t memory_limit, memory_peak;
@@ -52,6 +54,7 @@ struct pmap__site {
     struct pmap__site *before;       /* whose budget it shares; NULL: it has its own */
     struct pmap__budget *budget;     /* its own, or the one of the site before; allocated */
     struct pmap__scratch *scratch;
+    struct pmap__deposits *deposits; /* NULL: pairs of splits are not kept for the next run */
     struct pmap__store_common common;
     struct pmap__store *stores;      /* by partition; those of others stay empty */
     struct pmap__stash *stashes;     /* likewise */

@@ -228,6 +228,7 @@ static void add_emitter(struct pmap__counts *sum, const struct pmap_emitter *out
     sum->pairs += out->counts.pairs;
     sum->pair_bytes += out->counts.pair_bytes;
     sum->combined += out->counts.combined;
+    sum->found += out->counts.found;
 }
 
 static void tell_counts(struct doing *d)
@@ -268,6 +269,8 @@ static void keep(struct doing *d)
         pmap__emitter_destroy(site->emitters[t]);
         site->emitters[t] = NULL;
     }
+    pmap__deposits_destroy(site->deposits); /* its files are about to be removed */
+    site->deposits = NULL;
     for (size_t p = 0; p < site->plan.partitions; p++) { /* with retries they are still full */
         pmap__store_fini(&site->stores[p]);
         pmap__store_init(&site->stores[p], &site->common);

@@ -11,7 +11,8 @@
  *             each rank    or, with SPLIT_STORES, of its stores           -> the same
  *   BORDERS   each rank    where ranges begin, all but the first          records with keys
  *   NEAR      each rank    which splits of files are near                 all of them -> a byte for each
- *   MAP       anybody      map a split; of a dataset, on its owner        of arrays and records: these
+ *   MAP       anybody      map a split; of a dataset, on its owner.       of arrays and records: these
+ *                          Or take its pairs from a deposit
  *   DRAIN     each rank    bring what one emitter has to stores;
  *                          as often as the rank has threads
  *   FLUSH     each rank    wait until all that was sent is in stores      -> bytes of output by partition; SINK_SHARED only
@@ -29,6 +30,7 @@
 #ifndef PMAP_MAPREDUCE_STEPS_H
 #define PMAP_MAPREDUCE_STEPS_H
 
+#include "mapreduce/deposit.h"
 #include "mapreduce/input.h"
 
 enum pmap__step_kind {
@@ -63,6 +65,7 @@ struct pmap__step {
     uint64_t number;    /* of the site: its plan's */
     uint64_t split_kind;
     struct pmap__split split;
+    struct pmap__claim claim; /* MAP: to its deposit, or to one that is to be made */
     uint64_t address;   /* SPLIT_HERE */
     uint64_t partition; /* REDUCE, FETCH; SPLIT_DATASET: of the dataset */
     uint64_t block;     /* FETCH */
