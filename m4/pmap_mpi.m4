@@ -5,6 +5,8 @@
 #   MPI_CFLAGS and MPI_LIBS as the user gave them     nothing (CC is itself a wrapper, such as mpicc or Cray's cc)
 #   what $MPICC (default: mpicc) says it would add    what pkg-config says about ompi-c, mpich, mpi-c
 #
+# What starts the ranks of make check is sought first beside $MPICC and called like it: mpirun.mpich for mpicc.mpich.
+#
 # Sets MPI_CFLAGS, MPI_LIBS, MPIEXEC, HAVE_MPI, the conditional PMAP_MPI and the line pmap_mpi of the summary.
 # Without MPI pmap is built for threads alone; with an explicit --with-mpi that is an error.
 AC_DEFUN([PMAP_MPI], [
@@ -35,7 +37,8 @@ AC_DEFUN([PMAP_MPI], [
   AS_CASE([$pmap_mpi],
     [yes*], [AC_DEFINE([HAVE_MPI], [1], [Define to 1 if ranks are joined by MPI.])
              AS_IF([test -z "$MPIEXEC"],
-               [AC_PATH_PROGS([MPIEXEC], [mpirun mpiexec], [], [`AS_DIRNAME(["$MPICC"])`:$PATH])])],
+               [AC_PATH_PROGS([MPIEXEC], [`echo "$MPICC" | sed 's,.*/,,; s,mpicc,mpirun,'` mpirun mpiexec], [],
+                  [`AS_DIRNAME(["$MPICC"])`:$PATH])])],
     [MPI_CFLAGS= MPI_LIBS= MPIEXEC=])
   AM_CONDITIONAL([PMAP_MPI], [test "$pmap_mpi" = yes])
 ])

@@ -181,11 +181,24 @@ static enum pmap_status agree_to_survive(bool survive, enum pmap_status verdict,
     return verdict;
 }
 
+/* MPICH takes SIGUSR1 for itself, by which its launcher tells of ranks that have died: there it ends the process. What the signal means
+ * is for the program to say, and for pmap. */
+static int init(int *level)
+{
+    struct sigaction before;
+    bool known = sigaction(SIGUSR1, NULL, &before) == 0;
+    int code = MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, level);
+
+    if (known)
+        sigaction(SIGUSR1, &before, NULL);
+    return code;
+}
+
 enum pmap_status pmap__mpi_init(bool survive, struct pmap_error *error)
 {
     int level, size;
     enum pmap_status verdict = survive ? pmap__mpi_leave_prepare(error) : PMAP_OK;
-    int code = MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, &level);
+    int code = init(&level);
     if (code != MPI_SUCCESS)
         return pmap__mpi_failed(code, "MPI_Init_thread", error);
     if (level < MPI_THREAD_FUNNELED)
