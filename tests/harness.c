@@ -8,6 +8,7 @@
  * mpirun ends the others.
  */
 #include "harness.h"
+#include "rank.h"
 
 #include <CUnit/CUnit.h>
 #include <ctype.h>
@@ -39,12 +40,8 @@ static int environment(const char *name, int otherwise)
 
 int test_rank(void)
 {
-    static const char *const names[] = {"PMIX_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID"};
-
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (getenv(names[i]) != NULL)
-            return environment(names[i], 0);
-    return 0;
+    const char *rank = launched_rank();
+    return rank ? atoi(rank) : 0;
 }
 
 int test_ranks(void) { return environment("PMAP_TEST_RANKS", 1); }

@@ -14,6 +14,7 @@
  * items run. The status is 85 after an interruption, 0 without.
  */
 #include "board.h"
+#include "rank.h"
 
 #include <pmap.h>
 #include <pthread.h>
@@ -64,7 +65,7 @@ static FILE *leave_file(const char *name)
 
 static void leave_pid(void)
 {
-    const char *rank = getenv("OMPI_COMM_WORLD_RANK");
+    const char *rank = launched_rank();
     char name[64];
 
     snprintf(name, sizeof name, "pid.%s", rank ? rank : "0");

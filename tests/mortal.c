@@ -18,6 +18,8 @@
  *     late=1      the first pool is an ordinary one
  *     journal=1   pools write a journal
  */
+#include "rank.h"
+
 #include <pmap_mapreduce.h>
 
 #include <fcntl.h>
@@ -49,9 +51,7 @@ static bool own, forks, survive, late, dedicated, journal;
 
 static int my_rank(void)
 {
-    const char *rank = getenv("OMPI_COMM_WORLD_RANK");
-    if (rank == NULL)
-        rank = getenv("PMIX_RANK");
+    const char *rank = launched_rank();
     return rank ? atoi(rank) : 0;
 }
 
@@ -142,6 +142,8 @@ static void join_burst(void)
 {
     const char *size = getenv("OMPI_COMM_WORLD_SIZE");
 
+    if (size == NULL)
+        size = getenv("PMI_SIZE");
     if (my_rank() != root && size && my_rank() < atoi(size) - 1)
         leave_file("member", (int)getpid());
 }

@@ -6,7 +6,7 @@
 set -u
 
 program=${top_builddir:-$(dirname "$0")/..}/tests/ends
-launch=() # for launch.sh to fill
+launch=() launcher= # for launch.sh to fill
 # shellcheck source=/dev/null
 . "$(dirname "$0")/launch.sh"
 limit=${PMAP_TEST_TIMEOUT:-60}
@@ -32,6 +32,7 @@ ends() {
     fi
     { timeout -k 10 "$limit" "${how[@]}" "$program" "$@" >"$directory/out" 2>"$directory/err" </dev/null; } 2>/dev/null
     status=$?
+    [[ $launcher == mpich && $status == 9 ]] && status=137 # which is how it says killed
     case $expected in
     failure) ((status != 0 && status != 124 && status != 137)) || verdict="not ok" ;;
     killed) # of several ranks another may end, with a failure, before the launcher has seen the death

@@ -11,7 +11,7 @@
 set -u
 
 build=${top_builddir:-$(dirname "$0")/..}
-launch=() # for launch.sh to fill
+launch=() launcher= # for launch.sh to fill
 # shellcheck source=/dev/null
 . "$(dirname "$0")/launch.sh"
 kills=${PMAP_TORTURE_KILLS-4} items=${PMAP_TORTURE_ITEMS-20000} seed=${PMAP_TORTURE_SEED-1}
@@ -37,7 +37,7 @@ torture() {
 }
 
 torture "2 threads" 1 "$build/tests/torture_job" "$items" 2
-if ((${#launch[@]})); then
+if [[ $launcher == openmpi4 ]]; then
     torture "4 ranks" 4 "${launch[@]}" --mca orte_abort_on_non_zero_status 0 -n 4 "$build/src/tools/pmap-rank" \
         "$build/tests/torture_job" "$items" 1
 fi

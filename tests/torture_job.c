@@ -6,6 +6,7 @@
  *
  *     torture_job N [THREADS]          PMAP_TORTURE says in which directory
  */
+#include "rank.h"
 #include "torture.h"
 
 #include <pmap.h>
@@ -25,12 +26,6 @@ static uint64_t value(uint64_t i)
     return torture_value(i);
 }
 PMAP_TASK(value, uint64_t, uint64_t);
-
-static const char *rank_of(void)
-{
-    const char *rank = getenv("OMPI_COMM_WORLD_RANK");
-    return rank ? rank : getenv("SLURM_PROCID");
-}
 
 /* The results come to their name at once, or not at all. */
 static int write_results(const char *directory, const uint64_t *out, size_t n)
@@ -62,7 +57,7 @@ static int run(struct pmap_pool *pool, const char *directory, size_t n)
 
 int main(int argc, char *argv[])
 {
-    const char *directory = getenv(TORTURE_DIRECTORY), *rank = rank_of();
+    const char *directory = getenv(TORTURE_DIRECTORY), *rank = launched_rank();
     size_t n = argc > 1 ? strtoull(argv[1], NULL, 10) : 0;
     char journal[600];
     struct pmap_pool *pool;
