@@ -3,8 +3,9 @@
 # Copyright (c) 2026 the pmap authors
 """check_trace.py FILE [key=value …]: does a trace have what doc/trace.md promises, and what Perfetto and Chrome need?
 
-Each key=value is a figure of otherData that it must have, or, with a colon, of a task: square:items=100. exact=1: no
-item is gathered with others, none is missing and none is there twice. Says what is wrong, and exits with 1."""
+Each key=value is a figure of otherData that it must have, or, with a colon, of a task, whatever its call: square:items=100,
+or pmap_map.square:items=100. 7+ means at least 7, 7- at most. Of lost it is how many. phases=map,reduce: there are such. exact=1: no
+item is missing and none is there twice. offset=S: the clock of rank 1 is S seconds ahead. Says what is wrong, and exits with 1."""
 import json
 import sys
 
@@ -131,12 +132,31 @@ def check_exact(items, calls):
         check(covered == list(range(args["n"])), "the spans of", c["name"], "are not its", args["n"], "items, once each")
 
 
-def check_wishes(data, wishes):
+def check_wishes(data, phases, wishes):
     for wish in wishes:
         name, _, value = wish.partition("=")
+        if name == "phases":
+            for phase in value.split(","):
+                check(any(e["name"] == phase for e in phases), "there is no phase", phase)
+            continue
+        if name == "offset":
+            clock = data["clocks"][1]
+            check(abs(clock["offset_us"] - 1e6 * float(value)) <= clock["error_us"] < 50000, "the clock of rank 1 is", clock)
+            continue
         task, _, field = name.rpartition(":")
-        have = data if not task else next((t for t in data["tasks"] if t["task"] == task), {})
-        check(str(have.get(field)).lower() == value.lower(), name, "is", have.get(field), "and not", value)
+        have = figure(data, task, field)
+        least, most = value.endswith("+"), value.endswith("-")
+        if least or most:
+            check(have >= int(value[:-1]) if least else have <= int(value[:-1]), name, "is", have, "and not", value)
+        else:
+            check(str(have).lower() == value.lower(), name, "is", have, "and not", value)
+
+
+def figure(data, task, field):
+    if not task:
+        return len(data["lost"]) if field == "lost" else data.get(field)
+    call, _, task = task.rpartition(".")
+    return sum(t[field] for t in data["tasks"] if t["task"] == task and call in ("", t["call"]))
 
 
 def main():
@@ -162,7 +182,7 @@ def main():
     check_sums(data, items)
     if len(wishes) < len(sys.argv) - 2:
         check_exact(items, calls)
-    check_wishes(data, wishes)
+    check_wishes(data, [e for e in events if e.get("cat") == "phase"], wishes)
 
 
 main()

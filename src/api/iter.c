@@ -606,6 +606,24 @@ static void stop_source(struct pmap_iter *it)
     it->has_feeder = false;
 }
 
+/* To an observer it is one call. */
+static void observe_begin(struct pmap_iter *it)
+{
+    struct pmap__observer *observer = it->tenant->observer;
+    struct pmap__call_begins call = {.function = it->form.call, .task = it->form.task->name, .n = it->source.next ? 0 : it->source.n,
+                                     .chunksize = it->chunksize};
+    if (observer)
+        it->form.part_of = observer->ops->call_begins(observer, &call);
+}
+
+static void observe_end(struct pmap_iter *it)
+{
+    struct pmap__observer *observer = it->tenant->observer;
+
+    if (observer)
+        observer->ops->call_ends(observer, &(struct pmap__call_ends){.call = it->form.part_of});
+}
+
 /* End the stream: after that nothing of it runs any more, and it has no results. */
 static void end(struct pmap_iter *it)
 {
@@ -628,6 +646,7 @@ static void end(struct pmap_iter *it)
     it->over = true;
     it->failed.status = PMAP_OK;
     end_course(it);
+    observe_end(it);
 }
 
 /* The streams of all pools that have not been freed, for pmap_destroy. */
@@ -781,6 +800,7 @@ static enum pmap_status create(const struct pmap__call *call, const struct pmap_
         return status;
     }
     set_up(it, call, o, ordered);
+    observe_begin(it);
     enlist(it, call->pool);
     if (start(it) != PMAP_OK) {
         pmap_iter_free(it);

@@ -51,6 +51,8 @@ struct pmap__phase {
 struct pmap__observer_ops {
     /* A call begins; returns its name for what follows, which is not 0. */
     uint64_t (*call_begins)(struct pmap__observer *observer, const struct pmap__call_begins *call);
+    /* The name of a part of a call that is made of several: what it does, in a word. */
+    uint64_t (*call_part)(struct pmap__observer *observer, uint64_t call, const char *part);
     /* n more items of a call that did not know how many it would have, or that are no jobs of its own. */
     void (*call_grows)(struct pmap__observer *observer, const struct pmap__call_ends *part);
     void (*call_ends)(struct pmap__observer *observer, const struct pmap__call_ends *call);

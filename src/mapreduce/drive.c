@@ -143,6 +143,7 @@ static enum pmap_status to_parts(struct pmap__drive *d)
     if (status == PMAP_OK)
         status = reduce(d, NULL);
     lap(d, &d->stats.reduce_seconds);
+    pmap__drive_mark(d, "reduce");
     if (status == PMAP_OK)
         status = commit(d);
     if (status == PMAP_OK)
@@ -159,6 +160,7 @@ static enum pmap_status to_shared(struct pmap__drive *d)
         return status == PMAP_ENOMEM ? pmap__drive_no_memory(d) : status;
     status = reduce(d, aside);
     lap(d, &d->stats.reduce_seconds);
+    pmap__drive_mark(d, "reduce");
     if (status == PMAP_OK) /* writers close */
         status = commit(d);
     if (status == PMAP_OK)
@@ -174,6 +176,7 @@ static enum pmap_status to_stash(struct pmap__drive *d)
     enum pmap_status status = reduce(d, NULL);
 
     lap(d, &d->stats.reduce_seconds);
+    pmap__drive_mark(d, "reduce");
     if (status == PMAP_OK && (d->o->output || d->o->deliver))
         status = pmap__drive_put_sequence(d);
     return status;
@@ -202,6 +205,7 @@ static enum pmap_status to_next(struct pmap__drive *d)
     if (status == PMAP_OK)
         status = pmap__drive_count(d);
     lap(d, &d->stats.reduce_seconds);
+    pmap__drive_mark(d, "reduce");
     d->plan = d->next;
     d->next = first;
     if (status == PMAP_OK)
@@ -310,15 +314,19 @@ static enum pmap_status go(struct pmap__drive *d)
 
     if (status == PMAP_OK && d->plan.ranges)
         status = pmap__drive_find_borders(d);
+    pmap__drive_mark(d, "begin");
     if (status == PMAP_OK)
         status = pmap__drive_map(d);
     lap(d, &d->stats.map_seconds);
+    pmap__drive_mark(d, "map");
     if (status == PMAP_OK)
         status = flush(d);
     lap(d, &d->stats.flush_seconds);
+    pmap__drive_mark(d, "shuffle");
     if (status == PMAP_OK)
         status = output(d);
     lap(d, &d->stats.output_seconds);
+    pmap__drive_mark(d, "output");
     return status == PMAP_OK ? pmap__drive_count(d) : status;
 }
 
@@ -338,6 +346,8 @@ enum pmap_status pmap__drive(struct pmap__tenant *tenant, struct pmap_mapreduce 
     d.patient.retry_delay = (uint64_t)(o->retry_delay * 1e9);
     pmap__tenant_hold(tenant);
     pmap__course_begin(tenant, &course, what->task.name);
+    pmap__drive_observe(&d);
+    d.patient.call = d.rules.call;
     enum pmap_status status = pmap__drive_plan_make(&d, what, tenant->root);
     if (status == PMAP_OK && vault)
         status = pmap__vault_open(vault, error);
@@ -345,12 +355,15 @@ enum pmap_status pmap__drive(struct pmap__tenant *tenant, struct pmap_mapreduce 
         status = pmap__drive_plan_files(&d);
     if (status == PMAP_OK && d.n_splits) /* those of files are known; steps of later phases come on top */
         pmap__course_expect(tenant, &course, d.n_splits);
+    pmap__drive_mark(&d, "plan");
     if (status == PMAP_OK)
         status = go(&d);
     if (status == PMAP_OK && o->keep)
         status = keep(&d, &kept);
     if (kept == NULL)
         tidy_up(&d, status != PMAP_OK);
+    pmap__drive_mark(&d, "end");
+    pmap__drive_observed(&d, status, error);
     if (status == PMAP_OK && o->verbose)
         pmap__drive_print(&d);
     if (status == PMAP_OK && o->stats)

@@ -14,6 +14,12 @@
 #include "mapreduce/plan.h"
 #include "mapreduce/vault.h"
 
+#define PMAP__DRIVE_PHASES 16
+struct pmap__drive_phase {
+    const char *name;
+    uint64_t begin, end;
+};
+
 struct pmap__drive {
     const struct pmap_mapreduce_options *o;
     struct pmap_error *error;
@@ -28,6 +34,9 @@ struct pmap__drive {
     bool begun;                 /* there may be sites */
     uint64_t since;
     struct pmap_mapreduce_stats stats;
+    struct pmap__drive_phase phases[PMAP__DRIVE_PHASES]; /* that are over, */
+    size_t n_phases;
+    uint64_t phase_since;       /* and when the last of them was */
 };
 
 /* ---- drive.c ---- */
@@ -96,6 +105,13 @@ enum pmap_status pmap__drive_set_borders(struct pmap__drive *d, const struct pma
 
 /* Fetch all stashes, in the order of the partitions, to the file of the call, which has its name then, or to its function. */
 enum pmap_status pmap__drive_put_sequence(struct pmap__drive *d);
+
+/* ---- drive_phases.c ---- */
+
+/* The call begins; so much of it is over, under this name, a literal; it has ended. error is read if status is not PMAP_OK. */
+void pmap__drive_observe(struct pmap__drive *d);
+void pmap__drive_mark(struct pmap__drive *d, const char *name);
+void pmap__drive_observed(struct pmap__drive *d, enum pmap_status status, const struct pmap_error *error);
 
 /* ---- drive_counts.c ---- */
 

@@ -89,7 +89,8 @@ static enum pmap_status map_files(struct pmap__drive *d)
     struct pmap__claim *claims = calloc(d->n_splits + 1, sizeof *claims);
     struct pmap__order_form form = {.call = "pmap_mapreduce", .task = d->rules.task, .args = items, .results = answers, .n = d->n_splits,
                                     .on_error = PMAP_STOP, .retries = d->patient.retries, .retry_delay = d->patient.retry_delay,
-                                    .priority = d->rules.priority, .seed = d->rules.seed, .late = true, .course = d->rules.course};
+                                    .priority = d->rules.priority, .seed = d->rules.seed, .late = true, .course = d->rules.course,
+                                    .part_of = pmap__flight_part(&d->rules, PMAP__STEP_MAP)};
     struct binding binding = {.steps = steps, .splits = d->splits, .claims = claims};
     enum pmap_status status = steps && items && answers && claims ? PMAP_OK : pmap__drive_no_memory(d);
 

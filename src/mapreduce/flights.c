@@ -57,6 +57,16 @@ static void flight_free(struct flight *flight)
     free(flight);
 }
 
+uint64_t pmap__flight_part(const struct pmap__flight_rules *rules, enum pmap__step_kind kind)
+{
+    static const char *const names[] = {"step", "begin", "sample", "borders", "near", "map", "drain", "flush", "reduce", "fetch", "commit",
+                                        "counts", "stop", "keep", "end"};
+    struct pmap__observer *observer = rules->tenant->observer;
+    bool named = (size_t)kind < sizeof names / sizeof names[0];
+
+    return rules->call && observer ? observer->ops->call_part(observer, rules->call, names[named ? (size_t)kind : 0]) : 0;
+}
+
 static struct flight *flight_create(const struct pmap__flight_rules *rules, const struct pmap__step *step, const void *payload,
                                     size_t size, int aim, size_t index)
 {
@@ -74,7 +84,7 @@ static struct flight *flight_create(const struct pmap__flight_rules *rules, cons
                                     .n = 1, .base = index, .on_error = PMAP_STOP, .retries = rules->retries,
                                     .retry_delay = rules->retry_delay,
                                     .priority = rules->priority, .seed = rules->seed, .aim = aim, .late = true, .last = rules->last,
-                                    .course = rules->course};
+                                    .course = rules->course, .part_of = pmap__flight_part(rules, step->kind)};
     if (pmap__job_init(&flight->job, &form) != PMAP_OK)
         goto fail;
     pmap__job_watch(&flight->job);

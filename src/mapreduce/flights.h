@@ -20,7 +20,11 @@ struct pmap__flight_rules {
     uint64_t seed;
     bool last;            /* even if the pool is terminated */
     struct pmap__course *course; /* of the call, for those who look */
+    uint64_t call;        /* as the tenant's observer names it; 0: it has none */
 };
+
+/* The part of the call that steps of a kind are, as the observer names it; 0: there is none. */
+uint64_t pmap__flight_part(const struct pmap__flight_rules *rules, enum pmap__step_kind kind);
 
 /* What it means that a step of a call is refused, as status says: the pool was interrupted; or else it is terminated, for a
  * call that was there before goes on in one that is only closed. */

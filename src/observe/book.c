@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "observe/thin.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -96,7 +97,7 @@ static struct pmap__call_line *find_call(struct pmap__book *book, uint64_t call)
         else
             high = middle;
     }
-    bool found = low < book->n_calls && book->calls[low].call == call && book->calls[low].end == 0;
+    bool found = low < book->n_calls && pmap__call_number(book->calls[low].call) == number && book->calls[low].end == 0;
     return found ? &book->calls[low] : NULL;
 }
 
@@ -113,6 +114,20 @@ uint64_t pmap__book_call_begins(struct pmap__book *book, const struct pmap__call
                                                                 .chunksize = begins->chunksize};
     pthread_mutex_unlock(&book->lock);
     return call;
+}
+
+/* It is of a kind of its own. The number stays. */
+uint64_t pmap__book_call_part(struct pmap__book *book, uint64_t call, const char *part)
+{
+    char task[512];
+
+    pthread_mutex_lock(&book->lock);
+    const struct pmap__kind *whole = kind_at(book, call);
+    snprintf(task, sizeof task, "%.400s %s", whole->task ? whole->task : "", part);
+    size_t kind = kind_of(book, whole->function ? whole->function : "", task);
+    book->kinds[kind].calls++;
+    pthread_mutex_unlock(&book->lock);
+    return (uint64_t)kind << 48 | pmap__call_number(call);
 }
 
 static void add_outcome(struct pmap__book *book, struct pmap__call_line *line, const struct pmap__call_ends *ends)

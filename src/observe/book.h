@@ -34,7 +34,7 @@ static inline uint64_t pmap__call_number(uint64_t call)
 }
 
 struct pmap__kind {
-    char *function, *task;
+    char *function, *task; /* of a part of a call the task is the call's and the part's name */
     uint64_t calls, failed, given_up, skipped, known;
     uint64_t items, busy, shortest, longest; /* of the items that were run, each time that they were */
     uint64_t classes[PMAP__CLASSES];
@@ -124,6 +124,7 @@ void pmap__book_lose(struct pmap__book *book, int pid);
 
 /* As those of an observer; pid is the rank's. */
 uint64_t pmap__book_call_begins(struct pmap__book *book, const struct pmap__call_begins *call);
+uint64_t pmap__book_call_part(struct pmap__book *book, uint64_t call, const char *part);
 void pmap__book_call_grows(struct pmap__book *book, const struct pmap__call_ends *part);
 void pmap__book_call_ends(struct pmap__book *book, const struct pmap__call_ends *call);
 void pmap__book_chunk(struct pmap__book *book, int pid, const struct pmap__chunk_ends *chunk);

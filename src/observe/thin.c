@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026 the pmap authors
  *
- * Three passes, each only if the one before made too little room: join what may be joined; join also what would have deserved to stay
- * by itself; and drop every second, where kinds alternate so that no neighbours are alike.
+ * Passes over the spans, each only if the one before made too little room: join what is near each other; join also what has rest in between; join also
+ * what would have deserved to stay by itself; and drop every second, where kinds alternate so that no neighbours are alike.
  */
 #include "observe/thin.h"
 
@@ -16,10 +16,10 @@ static bool is_enough(size_t n, size_t limit)
 
 /* ---- Spans ---- */
 
-/* What stays by itself: items of such a class of durations and longer ones, and failures. */
-struct deserving {
+/* What stays by itself: items of such a class of durations and longer ones, failures, and what is not near to the next. */
+struct rule {
     size_t class;
-    bool failures;
+    bool failures, far;
 };
 
 static bool has_failures(const struct pmap__span *span)
@@ -27,13 +27,13 @@ static bool has_failures(const struct pmap__span *span)
     return span->failed || span->given_up;
 }
 
-static bool deserves(const struct pmap__span_line *line, const struct deserving *rule)
+static bool deserves(const struct pmap__span_line *line, const struct rule *rule)
 {
     return pmap__duration_class(line->longest) >= rule->class || (rule->failures && has_failures(&line->span));
 }
 
 /* The longest eighth stays, and failures if they are not more than that. */
-static struct deserving find_rule(const struct pmap__book *book)
+static struct rule find_rule(const struct pmap__book *book)
 {
     size_t counts[PMAP__CLASSES] = {0}, failures = 0, most = book->bound / 8, sum = 0, class = PMAP__CLASSES;
 
@@ -44,13 +44,19 @@ static struct deserving find_rule(const struct pmap__book *book)
         }
     while (class > 0 && sum + counts[class - 1] <= most)
         sum += counts[--class];
-    return (struct deserving){.class = class, .failures = failures <= most};
+    return (struct rule){.class = class, .failures = failures <= most, .far = true};
 }
 
 static bool is_alike(const struct pmap__span *a, const struct pmap__span *b)
 {
     return a->kind == PMAP__SPAN_ITEMS && b->kind == PMAP__SPAN_ITEMS && pmap__call_kind(a->call) == pmap__call_kind(b->call) &&
            a->attempt == b->attempt && a->isolated == b->isolated;
+}
+
+/* Is there less time between them than in them? Else a picture of both would show work where there was rest. */
+static bool is_near(const struct pmap__span *a, const struct pmap__span *b)
+{
+    return b->begin <= a->end || b->begin - a->end <= (a->end - a->begin) + (b->end - b->begin);
 }
 
 static void join_spans(struct pmap__span_line *a, const struct pmap__span_line *b)
@@ -82,17 +88,18 @@ void pmap__lane_sort(struct pmap__lane *lane)
     lane->sorted = true;
 }
 
-/* rule NULL: nothing deserves to stay. */
-static void thin_lane(struct pmap__book *book, struct pmap__lane *lane, const struct deserving *rule)
+static void thin_lane(struct pmap__book *book, struct pmap__lane *lane, const struct rule *rule)
 {
     size_t kept = 0;
     bool open = false; /* the last that was kept may be joined with the next */
 
     pmap__lane_sort(lane);
     for (size_t i = 0; i < lane->n; i++) {
-        bool stays = rule && deserves(&lane->lines[i], rule);
-        if (open && !stays && is_alike(&lane->lines[kept - 1].span, &lane->lines[i].span)) {
-            join_spans(&lane->lines[kept - 1], &lane->lines[i]);
+        struct pmap__span_line *last = &lane->lines[kept - open];
+        bool stays = deserves(&lane->lines[i], rule);
+        bool may = open && !stays && is_alike(&last->span, &lane->lines[i].span);
+        if (may && (!rule->far || is_near(&last->span, &lane->lines[i].span))) {
+            join_spans(last, &lane->lines[i]);
             open = false;
             continue;
         }
@@ -101,6 +108,12 @@ static void thin_lane(struct pmap__book *book, struct pmap__lane *lane, const st
     }
     book->n_lines -= lane->n - kept;
     lane->n = kept;
+}
+
+static void thin_lanes(struct pmap__book *book, const struct rule *rule)
+{
+    for (size_t i = 0; i < book->n_lanes; i++)
+        thin_lane(book, &book->lanes[i], rule);
 }
 
 static void drop_every_second(struct pmap__book *book, struct pmap__lane *lane)
@@ -118,12 +131,15 @@ static void drop_every_second(struct pmap__book *book, struct pmap__lane *lane)
 
 void pmap__thin_spans(struct pmap__book *book)
 {
-    struct deserving rule = find_rule(book);
+    static const struct rule nothing = {.class = PMAP__CLASSES};
+    struct rule rule = find_rule(book);
 
-    for (size_t i = 0; i < book->n_lanes; i++)
-        thin_lane(book, &book->lanes[i], &rule);
-    for (size_t i = 0; i < book->n_lanes && !is_enough(book->n_lines, book->bound); i++)
-        thin_lane(book, &book->lanes[i], NULL);
+    thin_lanes(book, &rule);
+    rule.far = false;
+    if (!is_enough(book->n_lines, book->bound))
+        thin_lanes(book, &rule);
+    if (!is_enough(book->n_lines, book->bound))
+        thin_lanes(book, &nothing);
     for (size_t i = 0; i < book->n_lanes && !is_enough(book->n_lines, book->bound); i++)
         drop_every_second(book, &book->lanes[i]);
     book->limit_lines = is_enough(book->n_lines, book->bound) ? book->bound : 2 * book->n_lines; /* more lanes than there may be spans */

@@ -221,6 +221,11 @@ static uint64_t call_begins(struct pmap__observer *observer, const struct pmap__
     return pmap__book_call_begins(trace_of(observer)->book, call);
 }
 
+static uint64_t call_part(struct pmap__observer *observer, uint64_t call, const char *part)
+{
+    return pmap__book_call_part(trace_of(observer)->book, call, part);
+}
+
 static void call_grows(struct pmap__observer *observer, const struct pmap__call_ends *part)
 {
     pmap__book_call_grows(trace_of(observer)->book, part);
@@ -268,6 +273,7 @@ static void abandoned(struct pmap__observer *observer)
     write_hastily(trace_of(observer));
 }
 
+/* However the process ends. */
 static void will(void)
 {
     if (all.process != getpid() || pthread_mutex_trylock(&all.lock) != 0)
@@ -277,7 +283,7 @@ static void will(void)
     pthread_mutex_unlock(&all.lock);
 }
 
-static const struct pmap__observer_ops ops = {call_begins, call_grows, call_ends, chunk_ends, phase, spans, abandoned};
+static const struct pmap__observer_ops ops = {call_begins, call_part, call_grows, call_ends, chunk_ends, phase, spans, abandoned};
 
 /* ---- Letters ---- */
 
@@ -504,6 +510,8 @@ static struct pmap__trace *trace_create(struct pmap__book *book, struct pmap__te
 static void list(struct pmap__trace *trace)
 {
     pthread_mutex_lock(&all.lock);
+    if (all.process == 0)
+        atexit(will);
     all.process = getpid();
     pmap__will_make(will);
     trace->next = all.traces;
