@@ -391,6 +391,7 @@ void pmap__book_destroy(struct pmap__book *book)
     free(book->phases);
     free(book->groups);
     free(book->path);
+    free(book->report);
     pthread_mutex_destroy(&book->lock);
     free(book);
 }

@@ -83,7 +83,8 @@ struct pmap__book_rank {
 
 struct pmap__book {
     pthread_mutex_t lock;
-    char *path;
+    char *path;            /* of the file; "": none is written */
+    char *report;          /* of the page that is made of it; NULL: none is */
     size_t bound;          /* spans that are kept; calls and chunks a quarter of that */
     uint64_t since;        /* when the first pool began to be created, */
     int64_t started;       /* in ns since 1970 */

@@ -14,6 +14,7 @@
 #include "engine/wait.h"
 #include "observe/book.h"
 #include "observe/chrome.h"
+#include "report/report.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -131,8 +132,10 @@ static bool write_to(struct pmap__book *book, const char *path)
     return false;
 }
 
-static bool write_book(struct pmap__book *book)
+static bool write_trace(struct pmap__book *book)
 {
+    if (book->path[0] == '\0')
+        return true;
     if (is_special(book->path))
         return write_to(book, book->path);
     char *aside = name_aside(book->path);
@@ -143,6 +146,33 @@ static bool write_book(struct pmap__book *book)
     free(aside);
     errno = why;
     return well;
+}
+
+/* Of a trace as it would be in the file. */
+static void write_report(struct pmap__book *book)
+{
+    struct pmap_error error;
+    char *text = NULL;
+    size_t size;
+    FILE *file = book->report ? open_memstream(&text, &size) : NULL;
+
+    if (book->report == NULL)
+        return;
+    if (file)
+        pmap__chrome_write(book, file);
+    if (file == NULL || fclose(file) != 0)
+        pmap__warn("there is no memory for a report: %s is not written", book->report);
+    else if (pmap__report_write(text, size, book->report, &error) != PMAP_OK)
+        pmap__warn("the report %s cannot be written: %s", book->report, strncmp(error.text, "pmap: ", 6) == 0 ? error.text + 6 : error.text);
+    free(text);
+}
+
+/* Under the book's lock. What cannot be written there is a warning for: the run itself was fine. */
+static void write_book(struct pmap__book *book)
+{
+    if (!write_trace(book))
+        pmap__warn("the trace %s cannot be written: %s", book->path, strerror(errno));
+    write_report(book);
 }
 
 /* ---- Books ---- */
@@ -164,35 +194,53 @@ static enum pmap_status find_bound(const char *call, size_t *bound, struct pmap_
     return PMAP_OK;
 }
 
-/* Under the lock: the book of this path, which may be a new one; NULL without memory. */
-static struct pmap__book *find_book(const char *path, size_t bound)
+static bool set_report(struct pmap__book *book, const char *report)
+{
+    if (report && book->report == NULL)
+        book->report = strdup(report);
+    return report == NULL || book->report;
+}
+
+/* Under the lock: the book of this path, which may be a new one, with a report, unless NULL; NULL without memory. */
+static struct pmap__book *find_book(const char *path, const char *report, size_t bound)
 {
     for (size_t i = 0; i < all.n; i++)
         if (strcmp(all.books[i]->path, path) == 0)
-            return all.books[i];
+            return set_report(all.books[i], report) ? all.books[i] : NULL;
     if (pmap__grow(&all.books, all.n, &all.room, sizeof *all.books) == NULL)
         return NULL;
     struct pmap__book *book = pmap__book_create(path, bound);
     if (book)
         all.books[all.n++] = book;
-    return book;
+    return book && set_report(book, report) ? book : NULL;
+}
+
+/* NULL: not set, or empty. */
+static const char *from_environment(const char *variable)
+{
+    const char *value = getenv(variable);
+
+    return value && value[0] ? value : NULL;
 }
 
 enum pmap_status pmap__trace_prepare(void *argument, struct pmap_error *error)
 {
     struct pmap__trace_wish *wish = argument;
-    const char *environment = getenv("PMAP_TRACE"), *path = wish->path ? wish->path : environment;
+    const char *path = wish->path ? wish->path : from_environment("PMAP_TRACE"), *report = from_environment("PMAP_REPORT");
     size_t bound;
 
-    if (path == NULL || (path[0] == '\0' && wish->path == NULL))
+    if (path == NULL && report == NULL)
         return PMAP_OK;
-    if (!is_writable(path))
+    if (report && !is_writable(report))
+        return pmap__error_set(error, PMAP_EINVAL, "%s: PMAP_REPORT in the environment is \"%s\", which cannot be written: %s", wish->call, report,
+                               strerror(errno));
+    if (path && !is_writable(path))
         return pmap__error_set(error, PMAP_EINVAL, "%s: %s is \"%s\", which cannot be written: %s", wish->call,
                                wish->path ? "trace" : "PMAP_TRACE in the environment", path, strerror(errno));
     if (find_bound(wish->call, &bound, error) != PMAP_OK)
         return error->status;
     pthread_mutex_lock(&all.lock);
-    wish->book = find_book(path, bound);
+    wish->book = find_book(path ? path : "", report, bound);
     if (wish->book)
         wish->book->pools++;
     pthread_mutex_unlock(&all.lock);
@@ -548,7 +596,7 @@ void pmap__trace_begin(struct pmap__trace_wish *wish, struct pmap__tenant *tenan
 
     *trace = NULL;
     if (t == NULL && wish->book)
-        pmap__warn("there is no memory for a trace: %s will not be written", wish->book->path);
+        pmap__warn("there is no memory for a trace: %s will not be written", wish->book->path[0] ? wish->book->path : wish->book->report);
     if (t == NULL) {
         pmap__trace_drop(wish);
         return;
@@ -572,8 +620,7 @@ void pmap__trace_end(struct pmap__trace *trace)
     trace->tenant->observer = NULL;
     pmap__post_leave(trace->place->post, &trace->resident);
     pthread_mutex_lock(&trace->book->lock);
-    if (!write_book(trace->book))
-        pmap__warn("the trace %s cannot be written: %s", trace->book->path, strerror(errno));
+    write_book(trace->book);
     pthread_mutex_unlock(&trace->book->lock);
     unlist(trace);
     pthread_mutex_destroy(&trace->lock);
