@@ -248,8 +248,8 @@ static void advise_longest(struct find *f, const struct group *g)
     double even = d->busy / (double)lanes(f), saved = d->longest_first - even;
     struct pmap__advice *advice;
 
-    if (d->longest < 0.9 * d->longest_first || !matters(f, saved))
-        return;
+    if (d->longest < 0.9 * d->longest_first || d->longest * (double)g->items < 2 * g->sum.busy || !matters(f, saved))
+        return; /* it is not, or they all are long, and few */
     advice = add(f, PMAP__LONGEST_ITEM, saved, "The longest item of %s is as long as the whole call", name(f, call_of(f, d)->task));
     say_calls(advice, f, g);
     say(advice, ": one item took %s, and all of them together no more than %s on each of %zu threads. No order of the items can make the call"

@@ -108,11 +108,14 @@ static double longest_chunk(const struct table *t, size_t chunk)
     return longest;
 }
 
-/* Try chunksizes of a factor two. Smaller ones cannot save more than what was lost to imbalance, whatever the replay leaves out. Of larger ones the transfer is taken to grow with them, so that nothing is promised that the
- * network would not keep. */
-static void try_chunks(struct table *t, struct pmap__deal *d, double floor, double wait, double transfer, bool may_grow)
+/* Try chunksizes of a factor two. Smaller ones cannot save more than what was lost to imbalance, and larger ones no more than what was lost between
+ * items, whatever the replay says: it leaves things out. Of larger ones the transfer is taken to grow with them, so that nothing is
+ * promised that the network would not keep. */
+static void try_chunks(struct table *t, struct pmap__deal *d, const double losses[PMAP__LOSSES], double hand_outs, bool may_grow)
 {
     size_t lanes = t->run->n_lanes, most = t->items / lanes;
+    double wait = losses[PMAP__WAITING] / hand_outs, transfer = losses[PMAP__TRANSFER] / hand_outs;
+    double floor = d->length - losses[PMAP__IMBALANCE] / (double)lanes;
 
     d->better = d->chunksize;
     d->with_better = d->length;
@@ -123,8 +126,9 @@ static void try_chunks(struct table *t, struct pmap__deal *d, double floor, doub
             d->with_better = length;
         }
     }
+    floor = d->length - (losses[PMAP__WAITING] + losses[PMAP__TRANSFER]) / (double)lanes;
     for (size_t c = 2 * d->chunksize; c > 0 && c <= most && may_grow; c *= 2) {
-        double length = replay(t, lanes, c, wait + transfer * (double)c / (double)d->chunksize);
+        double length = fmax(floor, replay(t, lanes, c, wait + transfer * (double)c / (double)d->chunksize));
         if (length < d->with_better - AS_GOOD * d->length) {
             d->better = c;
             d->with_better = length;
@@ -147,10 +151,9 @@ static void try_orders(struct table *t, struct pmap__deal *d, double floor)
 static void play(struct table *t, struct pmap__deal *d, const double losses[PMAP__LOSSES], const struct pmap__call *call)
 {
     double n = (double)(d->chunksize ? (t->items + d->chunksize - 1) / d->chunksize : t->n);
-    double wait = losses[PMAP__WAITING] / n, transfer = losses[PMAP__TRANSFER] / n;
 
     d->busy = losses[PMAP__WORKING] + losses[PMAP__FAILED];
-    d->hand_out = wait + transfer;
+    d->hand_out = (losses[PMAP__WAITING] + losses[PMAP__TRANSFER]) / n;
     d->length = (double)(call->end - call->begin);
     for (size_t w = 0; w < t->n; w++)
         d->longest = fmax(d->longest, t->work[w].seconds);
@@ -158,9 +161,8 @@ static void play(struct table *t, struct pmap__deal *d, const double losses[PMAP
         d->longest_chunk = longest_chunk(t, d->chunksize);
         d->length = fmin(d->length, replay(t, t->run->n_lanes, d->chunksize, d->hand_out));
     }
-    double floor = d->length - losses[PMAP__IMBALANCE] / (double)t->run->n_lanes;
-    try_chunks(t, d, floor, wait, transfer, !is_stream(t->run, call) || wait < LONGEST_HAND_OUT);
-    try_orders(t, d, floor);
+    try_chunks(t, d, losses, n, !is_stream(t->run, call) || losses[PMAP__WAITING] / n < LONGEST_HAND_OUT);
+    try_orders(t, d, d->length - losses[PMAP__IMBALANCE] / (double)t->run->n_lanes);
 }
 
 /* ---- All calls ---- */

@@ -80,7 +80,7 @@ const inItems = data.losses[0] + data.losses[1];
 function showHead() {
   document.title = (data.command ? data.command.split(" ")[0].split("/").pop() + " · " : "") + "pmap report";
   $("command").textContent = data.command || data.file;
-  $("about").textContent = [data.started && "started " + data.started.replace("T", " ").replace("Z", " UTC"), "trace " + data.file, "pmap " + data.version].filter(Boolean).join(" · ");
+  $("about").textContent = [data.started && "started " + data.started.replace("T", " ").replace("Z", " UTC"), data.file !== "the trace" && "trace " + data.file, "pmap " + data.version].filter(Boolean).join(" · ");
   $("version").textContent = data.version;
   const list = $("figures"), hosts = new Set(ranks.map((r) => r.host)).size;
   figure(list, "Run", time(data.end), plural(data.calls.reduce((n, c) => n + c.calls, 0), "call"), "", data.end);
@@ -275,18 +275,24 @@ function drawAxis(to, from, until, left, width, y, height) {
     if (x + 4 + to.measureText(text).width < left + width) to.fillText(text, x + 3, y + 2);
   }
 }
-// Shades: how busy the row was in each pixel.
+// Shades: how busy the row was in each pixel, in the colour of what its first lane ran there.
+function colourAt(l, t) {
+  const lane = lanes[l], i = Math.min(lane.count - 1, firstSpan(lane, t)), call = i >= 0 ? findCall(lane.call[i]) : null;
+  return colourOf(call ? call.task : "");
+}
 function drawShades(to, row, y, height, width) {
-  const prefix = rowSums(row), colour = colours[taskNames.length === 1 || view.byRank ? "--task0" : "--working"], b0 = toBin(view.from), perPixel = toBin(view.to - view.from) / plotWidth();
-  to.fillStyle = colour;
-  for (let x = 0, start = 0, shade = -1; x <= width; x++) {
+  const prefix = rowSums(row), b0 = toBin(view.from), perPixel = toBin(view.to - view.from) / plotWidth(), lane = view.byRank ? rankLanes[row][0] : row;
+  for (let x = 0, start = 0, shade = -1, colour = ""; x <= width; x++) {
     const now = x < width ? Math.ceil(16 * mean(prefix, b0 + x * perPixel, b0 + (x + 1) * perPixel)) : -1;
-    if (now === shade) continue;
+    const next = taskNames.length > 1 && now > 0 ? colourAt(lane, toTime(gutter + x)) : "--task0";
+    if (now === shade && next === colour) continue;
     if (shade > 0) {
+      to.fillStyle = colours[colour];
       to.globalAlpha = 0.12 + 0.88 * shade / 16;
       to.fillRect(gutter + start, y, x - start, height);
     }
     shade = now;
+    colour = next;
     start = x;
   }
   to.globalAlpha = 1;
@@ -608,7 +614,7 @@ function showLegend() {
   $("legend").append(...taskNames.slice(0, 12).map((task) => entry(colourOf(task), task)),
     ...(taskNames.length > 12 ? [make("li", {}, "… " + (taskNames.length - 12) + " more tasks")] : []),
     ...(data.failed + data.givenUp ? [entry("--failed", "failed")] : []), ...(ranks.some((r) => r.ready > 0) ? [entry("--startup", "start-up")] : []),
-    ...(taskNames.length > 1 ? [entry("--working", "many items to a pixel")] : []));
+    make("li", {}, "paler: busy for a part of the time"));
 }
 function showTimelineTables() {
   const parts = Math.min(40, data.bins);
