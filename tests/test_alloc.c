@@ -754,6 +754,12 @@ static bool add_up(void *user, struct pmap_view key, struct pmap_view value)
     return true;
 }
 
+static bool stop_at_once(void *user, struct pmap_view key, struct pmap_view value)
+{
+    (void)user, (void)key, (void)value;
+    return false;
+}
+
 static void mapreduces(struct pmap_pool *pool)
 {
     int in[FEW];
@@ -874,6 +880,47 @@ static void journals(struct pmap_pool *pool)
     use_journal(path, 3);
     use_journal(path, 1);
     remove(path);
+}
+
+static enum pmap_status count_digits(struct pmap_pool *pool, bool stop, struct totals *t, struct pmap_error *error)
+{
+    int in[FEW];
+
+    for (int i = 0; i < FEW; i++)
+        in[i] = i;
+    return pmap_mapreduce(pool, digits, PMAP_RECORDS(in, FEW), .partitions = 2, .split_size = 48, .deliver = stop ? stop_at_once : add_up,
+                          .user = t, .name = "digits", .error = error);
+}
+
+/* A map-reduce is cut short when its splits are in the journal, and made again. */
+static void count_with_journal(const char *path)
+{
+    struct pmap_error error;
+    struct pmap_pool *pool;
+    struct totals t = {0, 0};
+    enum pmap_status status = pmap_create(&pool, .threads = test_threads(), .journal = path, .error = &error);
+
+    judge("create with a journal for a map-reduce", status, PMAP_OK, pool != NULL);
+    if (status != PMAP_OK)
+        return;
+    status = count_digits(pool, true, &t, &error);
+    judge("map-reduce that is cut short", lack(status, &error), PMAP_ECANCELLED, true);
+    status = count_digits(pool, false, &t, &error);
+    judge("map-reduce that goes on", lack(status, &error), PMAP_OK,
+          t.n == 10 && t.sum == FEW * (FEW - 1) / 2);
+    pmap_destroy(pool);
+}
+
+static void journals_of_splits(struct pmap_pool *pool)
+{
+    char path[PATH_MAX];
+    const char *directory = getenv("PMAP_TEST_DIR");
+
+    (void)pool;
+    snprintf(path, sizeof path, "%s/splits.db", directory ? directory : ".");
+    remove(path);
+    count_with_journal(path);
+    remove(path); /* what it has left is the next life's to remove */
 }
 
 /* What is under way is cancelled, or was done before. */
@@ -1002,6 +1049,8 @@ static void sweep(void (*call)(struct pmap_pool *), long stride)
     static void each_allocation_fails_in_turn_for_##call(void) { sweep(call, 10000); }
 #define SWEEP_IN_LEAPS(call) \
     static void each_allocation_fails_in_turn_for_##call(void) { sweep(call, 20); }
+#define SWEEP_IN_LARGE_LEAPS(call) \
+    static void each_allocation_fails_in_turn_for_##call(void) { sweep(call, 4); }
 SWEEP(maps)
 SWEEP(blocks_and_starmaps)
 SWEEP(failing_maps)
@@ -1025,6 +1074,7 @@ SWEEP_IN_LEAPS(datasets)
 SWEEP_IN_LEAPS(spilled_mapreduces)
 SWEEP(pools)
 SWEEP_IN_LEAPS(journals)
+SWEEP_IN_LARGE_LEAPS(journals_of_splits)
 SWEEP(terminated_pools)
 
 static const struct test tests[] = {
@@ -1051,6 +1101,7 @@ static const struct test tests[] = {
     TEST(each_allocation_fails_in_turn_for_spilled_mapreduces),
     TEST(each_allocation_fails_in_turn_for_pools),
     TEST(each_allocation_fails_in_turn_for_journals),
+    TEST(each_allocation_fails_in_turn_for_journals_of_splits),
     TEST(each_allocation_fails_in_turn_for_terminated_pools),
     {NULL, NULL},
 };

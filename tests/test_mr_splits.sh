@@ -186,6 +186,23 @@ damage "splits whose entries are damaged are mapped again" \
     'printf "\377\377\377" | dd of="$(ls "$dir"/run.db-splits/*/*.index)" bs=1 seek=100 conv=notrunc 2>"$dir/dd"'
 damage "an entry that was not written to its end is passed over" 'truncate -s -7 "$dir"/run.db-splits/*/*.index'
 
+# There is no room for more than some splits, which is enough to go on with.
+begin
+expect count
+(
+    trap '' XFSZ
+    ulimit -f 200
+    job 1 count
+    echo "$said" >"$dir/said"
+)
+[[ $(<"$dir/said") == 13 ]] || complain "it says \"$(<"$dir/said")\": $(cat "$dir/err")"
+grep -q "journal.*run.db-splits.*File too large" "$dir/err" || complain "it does not say what is full: $(cat "$dir/err")"
+left=$(deposits)
+((left > 5)) || complain "$left of $splits splits are kept"
+job 2 count
+check_end $((splits - left))
+report "on a full disk the call says so, and goes on when there is room"
+
 # A journal that is new has nothing to do with what an old one has left.
 begin
 expect count

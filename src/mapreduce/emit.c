@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026 the pmap authors */
-#include "mapreduce/emit.h"
+#include "mapreduce/emit_inside.h"
 
-#include "base/error.h"
 #include "mapreduce/hash.h"
 #include "mapreduce/lean.h"
 
@@ -21,9 +20,7 @@ static void fail(struct pmap_emitter *out, enum pmap_status status, const char *
     pmap__site_fail_item(status, &error);
 }
 
-/* Pairs of a split that has ended well do not come to stores. Some may have before: so it cannot be run again, and the call is over.
- * The first reason that is given counts. */
-static void lose(struct pmap_emitter *out, enum pmap_status status, const char *text)
+void pmap__emitter_lose(struct pmap_emitter *out, enum pmap_status status, const char *text)
 {
     struct pmap_error error = {0};
 
@@ -42,7 +39,7 @@ static size_t partition_by_function(struct pmap_emitter *out, const void *key, s
         return p;
     snprintf(text, sizeof text, "the partition function said %zu, but there are %zu partitions", p, (size_t)plan->partitions);
     fail(out, PMAP_EFAILED, text);
-    lose(out, PMAP_EFAILED, text);
+    pmap__emitter_lose(out, PMAP_EFAILED, text);
     return 0;
 }
 
@@ -112,7 +109,7 @@ static size_t partition_of(struct pmap_emitter *out, const void *key, size_t key
 
 /* ---- Blocks ---- */
 
-static bool no_memory(struct pmap_emitter *out)
+bool pmap__emitter_no_memory(struct pmap_emitter *out)
 {
     out->failed = true;
     pmap__site_fail_item(PMAP_ENOMEM, NULL);
@@ -151,7 +148,7 @@ static struct pmap__block *next_block(struct pmap_emitter *out, size_t partition
         return block;
     block = out->blocks[partition] = pmap__block_create(out->site->budget, size > out->site->block ? size : out->site->block);
     if (block == NULL)
-        no_memory(out);
+        pmap__emitter_no_memory(out);
     else if (!pmap__shuffle_relieve(out->site))
         out->failed = true;
     return out->failed ? NULL : block;
@@ -253,7 +250,7 @@ static void stage(struct pmap_emitter *out, const struct pmap__pair *pair)
     if (block == NULL || size > block->size - block->used) {
         block = pmap__block_create(out->site->budget, size > out->site->block ? size : out->site->block);
         if (block == NULL) {
-            no_memory(out);
+            pmap__emitter_no_memory(out);
             return;
         }
         *(out->staged_last ? &out->staged_last->next : &out->staged) = block;
@@ -284,21 +281,9 @@ bool pmap__sample_add(struct pmap__sample *s, const void *bytes, size_t bytes_si
     return true;
 }
 
-static bool goes_through(const struct pmap__front *front, const struct pmap__pair *pair)
+void pmap__emitter_bring(struct pmap_emitter *out, const struct pmap__pair *pair)
 {
-    return front && pair->key_size <= PMAP__SHORT_KEY;
-}
-
-/* What goes through a front is counted there. */
-static void count(struct pmap_emitter *out, const struct pmap__pair *pair)
-{
-    out->counts.pairs++;
-    out->counts.pair_bytes += pair->key_size + pair->value_size;
-}
-
-static void bring(struct pmap_emitter *out, const struct pmap__pair *pair)
-{
-    if (goes_through(out->front, pair))
+    if (pmap__emitter_goes_through(out->front, pair))
         pmap__front_add(out->front, pair->key, pair->key_size, pair->value);
     else
         send_on(out, pair->key, pair->key_size, pair->value, pair->value_size);
@@ -306,52 +291,9 @@ static void bring(struct pmap_emitter *out, const struct pmap__pair *pair)
 
 static void take(struct pmap_emitter *out, const struct pmap__pair *pair)
 {
-    if (!goes_through(out->front, pair))
-        count(out, pair);
-    bring(out, pair);
-}
-
-static void fail_deposit(struct pmap_emitter *out, enum pmap_status status, const struct pmap_error *error)
-{
-    out->failed = true;
-    pmap__site_fail_item(status, error);
-}
-
-static void put_in_deposit(struct pmap_emitter *out, const struct pmap__pair *pair)
-{
-    struct pmap_error error = {0};
-    enum pmap_status status = pmap__deposit_put(out->deposit, pair, &error);
-
-    if (status != PMAP_OK)
-        fail_deposit(out, status, &error);
-}
-
-/* From the fore. When the split has ended well they go both ways. */
-static void put_some(void *owner, const struct pmap__short *places, size_t n, size_t each)
-{
-    struct pmap_emitter *out = owner;
-    struct pmap_error error = {0};
-
-    for (size_t i = 0; i < n && !out->failed; i++) {
-        const struct pmap__short *p = (const void *)((const char *)places + i * each);
-        void *to = p->size ? pmap__deposit_reserve(out->deposit, pmap__pair_size(p->size - 1, out->value_size), &error) : NULL;
-        if (to)
-            pmap__short_write(to, p, out->value_size, 0);
-        else if (p->size)
-            fail_deposit(out, error.status, &error);
-    }
-    if (out->ended && !out->failed)
-        pmap__front_add_places(out->front, places, n, each);
-}
-
-static void deposit(struct pmap_emitter *out, const struct pmap__pair *pair)
-{
-    if (goes_through(out->fore, pair)) {
-        pmap__front_add(out->fore, pair->key, pair->key_size, pair->value);
-        return;
-    }
-    count(out, pair);
-    put_in_deposit(out, pair);
+    if (!pmap__emitter_goes_through(out->front, pair))
+        pmap__emitter_count(out, pair);
+    pmap__emitter_bring(out, pair);
 }
 
 static void emit_any(struct pmap_emitter *out, const struct pmap__pair *pair)
@@ -361,10 +303,10 @@ static void emit_any(struct pmap_emitter *out, const struct pmap__pair *pair)
     switch (out->role) {
     case PMAP__EMIT_MAP: take(out, pair); break;
     case PMAP__EMIT_STAGED: stage(out, pair); break;
-    case PMAP__EMIT_DEPOSIT: deposit(out, pair); break;
+    case PMAP__EMIT_DEPOSIT: pmap__emitter_deposit(out, pair); break;
     case PMAP__EMIT_SAMPLE:
         if (!pmap__sample_add(out->sample, pair->key, pair->key_size))
-            no_memory(out);
+            pmap__emitter_no_memory(out);
         if (out->sample->n == out->sample->most)
             out->failed = true; /* that is enough */
         break;
@@ -435,7 +377,7 @@ void pmap__emitter_piece_end(struct pmap_emitter *out)
     out->queue.size = 0;
 }
 
-static void start(struct pmap_emitter *out, uint64_t split, enum pmap__emitter_role role)
+void pmap__emitter_start(struct pmap_emitter *out, uint64_t split, enum pmap__emitter_role role)
 {
     out->failed = false;
     out->tag = split << PMAP__TAG_PLACE;
@@ -445,64 +387,12 @@ static void start(struct pmap_emitter *out, uint64_t split, enum pmap__emitter_r
     out->before = out->counts;
 }
 
-static bool make_front(struct pmap_emitter *out, size_t size, pmap__front_pass_fn *pass, struct pmap__front **front)
-{
-    const struct pmap__site *site = out->site;
-
-    if (site->front == 0)
-        return true;
-    if (pmap__front_create(size, &site->common.combine, pass, out, front) != PMAP_OK)
-        return false;
-    pmap__budget_take(out->site->budget, pmap__front_memory(*front));
-    return true;
-}
-
-static void free_front(struct pmap_emitter *out, struct pmap__front *front)
-{
-    if (front)
-        pmap__budget_give(out->site->budget, pmap__front_memory(front));
-    pmap__front_destroy(front);
-}
-
-/* Bytes of a fore, at most: what it holds is looked through for each split. */
-#define FORE_MAX ((size_t)4 << 20)
-#define FORE_MIN ((size_t)64 << 10)
-
-/* It shall hold most keys of a split of so many bytes. Those of a call are of one size, but where files end. */
-static bool fit_fore(struct pmap_emitter *out, uint64_t size)
-{
-    size_t most = out->site->front / 4 < FORE_MAX ? out->site->front / 4 : FORE_MAX;
-    size_t wanted = 2 * size > most ? most : 2 * size < FORE_MIN ? FORE_MIN : 2 * (size_t)size;
-
-    if (out->front == NULL || (out->fore && pmap__front_memory(out->fore) > wanted / 2))
-        return true;
-    free_front(out, out->fore);
-    out->fore = NULL;
-    return make_front(out, wanted, put_some, &out->fore);
-}
-
-static bool start_deposit(struct pmap_emitter *out, const struct pmap__claim *claim, uint64_t size)
-{
-    struct pmap_error error = {0};
-
-    out->claim = *claim;
-    out->ended = false;
-    if (!fit_fore(out, size))
-        return no_memory(out);
-    if (out->fore)
-        out->fore->pairs = out->fore->pair_bytes = out->fore->folded = 0;
-    enum pmap_status status = pmap__deposit_begin(out->site->deposits, &out->deposit, &error);
-    if (status != PMAP_OK)
-        fail_deposit(out, status, &error);
-    return status == PMAP_OK;
-}
-
 bool pmap__emitter_begin(struct pmap_emitter *out, uint64_t split, const struct pmap__claim *claim, uint64_t size)
 {
     bool deposited = claim && out->site->deposits;
 
-    start(out, split, deposited ? PMAP__EMIT_DEPOSIT : out->site->plan.staged ? PMAP__EMIT_STAGED : PMAP__EMIT_MAP);
-    return !deposited || start_deposit(out, claim, size);
+    pmap__emitter_start(out, split, deposited ? PMAP__EMIT_DEPOSIT : out->site->plan.staged ? PMAP__EMIT_STAGED : PMAP__EMIT_MAP);
+    return !deposited || pmap__emitter_start_deposit(out, claim, size);
 }
 
 static void bring_on(struct pmap_emitter *out, const struct pmap__block *block)
@@ -514,115 +404,11 @@ static void bring_on(struct pmap_emitter *out, const struct pmap__block *block)
     }
 }
 
-static void bring_deposit(struct pmap_emitter *out, struct pmap__withdrawal *from)
-{
-    struct pmap__deposit_counts counts = pmap__withdrawal_counts(from);
-    enum pmap_status status = PMAP_OK;
-    struct pmap_error error = {0};
-    const void *record = "";
-
-    while (status == PMAP_OK && record && !out->failed) {
-        status = pmap__withdrawal_next(from, &record, &error);
-        if (status == PMAP_OK && record)
-            bring(out, &(struct pmap__pair){pmap__record_key(record), pmap__record_value(record), pmap__record_key_size(record),
-                                            pmap__record_value_size(record), 0});
-    }
-    if (status != PMAP_OK) {
-        out->failed = true;
-        pmap__site_fail_item(status, &error);
-    }
-    if (out->failed)
-        lose(out, status == PMAP_OK ? PMAP_ENOMEM : status, status == PMAP_OK ? "no memory" : error.text);
-    out->counts.bytes_in += counts.bytes_in;
-    out->counts.pairs += counts.pairs;
-    out->counts.pair_bytes += counts.pair_bytes;
-    out->counts.combined += counts.combined;
-}
-
-static void count_deposit(struct pmap_emitter *out, struct pmap__deposit_counts *counts)
-{
-    const struct pmap__counts *now = &out->counts, *then = &out->before;
-
-    *counts = (struct pmap__deposit_counts){now->bytes_in - then->bytes_in, now->pairs - then->pairs, now->pair_bytes - then->pair_bytes, 0};
-    if (out->fore) {
-        counts->pairs += out->fore->pairs;
-        counts->pair_bytes += out->fore->pair_bytes;
-        counts->combined = out->fore->folded;
-    }
-}
-
-/* What went there while the split was mapped, up to the mark, comes back from there. */
-static enum pmap_status bring_marked(struct pmap_emitter *out, size_t mark, struct pmap_error *error)
-{
-    struct pmap__withdrawal *withdrawal = NULL;
-    enum pmap_status status = pmap__deposit_open_part(out->site->deposits, &out->claim, mark, &withdrawal);
-
-    if (status == PMAP_OK && withdrawal == NULL)
-        status = pmap__error_set(error, PMAP_EJOURNAL, "pmap: journal: %s: what was written there cannot be read", out->site->plan.vault);
-    if (status == PMAP_OK)
-        bring_deposit(out, withdrawal);
-    pmap__withdrawal_close(withdrawal);
-    return status;
-}
-
-/* The split has been mapped. What is in the fore goes to the deposit and to the front. If anything fails from here on, so does the call. */
-static void end_deposit(struct pmap_emitter *out)
-{
-    struct pmap_error error = {0};
-    struct pmap__deposit_counts counts;
-    size_t mark = 0;
-    enum pmap_status status = pmap__deposit_mark(out->deposit, &mark, &error);
-
-    if (status == PMAP_OK) {
-        out->ended = true;
-        if (out->fore)
-            pmap__front_empty(out->fore, true);
-        if (out->failed)
-            return;
-        count_deposit(out, &counts);
-        out->counts = out->before;
-        status = pmap__deposit_end(out->deposit, &counts, &out->claim, &error);
-        out->deposit = NULL;
-    }
-    if (status == PMAP_OK)
-        status = bring_marked(out, mark, &error);
-    if (status != PMAP_OK)
-        fail_deposit(out, status, &error);
-}
-
-/* It is not to be. */
-static void drop_deposit(struct pmap_emitter *out)
-{
-    if (out->fore && out->deposit)
-        pmap__front_empty(out->fore, false);
-    pmap__deposit_abandon(out->deposit);
-    out->deposit = NULL;
-}
-
-bool pmap__emitter_withdraw(struct pmap_emitter *out, uint64_t split, const struct pmap__claim *claim, bool *found)
-{
-    struct pmap__withdrawal *withdrawal = NULL;
-
-    *found = false;
-    if (claim->size == 0 || out->site->deposits == NULL)
-        return true;
-    start(out, split, PMAP__EMIT_DEPOSIT);
-    if (pmap__deposit_open(out->site->deposits, claim, &withdrawal) != PMAP_OK)
-        return no_memory(out);
-    if (withdrawal == NULL)
-        return true;
-    *found = true;
-    out->counts.found++;
-    bring_deposit(out, withdrawal);
-    pmap__withdrawal_close(withdrawal);
-    return !out->failed;
-}
-
 bool pmap__emitter_end(struct pmap_emitter *out, bool well)
 {
     if (well && out->deposit)
-        end_deposit(out);
-    drop_deposit(out);
+        pmap__emitter_end_deposit(out);
+    pmap__emitter_drop_deposit(out);
     while (out->staged) {
         struct pmap__block *block = out->staged;
         out->staged = block->next;
@@ -632,7 +418,7 @@ bool pmap__emitter_end(struct pmap_emitter *out, bool well)
     }
     out->staged_last = NULL;
     if (well && out->failed)
-        lose(out, PMAP_ENOMEM, "no memory");
+        pmap__emitter_lose(out, PMAP_ENOMEM, "no memory");
     return !out->failed;
 }
 
@@ -648,9 +434,9 @@ static void flush_front(struct pmap_emitter *out)
         out->counts.pair_bytes += out->front->pair_bytes;
     }
     out->counts.combined += out->front->folded;
-    free_front(out, out->front);
+    pmap__emitter_free_front(out, out->front);
     out->front = NULL;
-    free_front(out, out->fore);
+    pmap__emitter_free_front(out, out->fore);
     out->fore = NULL;
 }
 
@@ -666,6 +452,25 @@ bool pmap__emitter_flush(struct pmap_emitter *out)
 
 /* ---- Life ---- */
 
+bool pmap__emitter_make_front(struct pmap_emitter *out, size_t size, pmap__front_pass_fn *pass, struct pmap__front **front)
+{
+    const struct pmap__site *site = out->site;
+
+    if (site->front == 0)
+        return true;
+    if (pmap__front_create(size, &site->common.combine, pass, out, front) != PMAP_OK)
+        return false;
+    pmap__budget_take(out->site->budget, pmap__front_memory(*front));
+    return true;
+}
+
+void pmap__emitter_free_front(struct pmap_emitter *out, struct pmap__front *front)
+{
+    if (front)
+        pmap__budget_give(out->site->budget, pmap__front_memory(front));
+    pmap__front_destroy(front);
+}
+
 static struct pmap_emitter *create(struct pmap__site *site, int thread)
 {
     struct pmap_emitter *out = calloc(1, sizeof *out);
@@ -678,7 +483,7 @@ static struct pmap_emitter *create(struct pmap__site *site, int thread)
     out->blocks = calloc((size_t)site->plan.partitions, sizeof *out->blocks);
     if (site->plan.sink == PMAP__SINK_SHARED)
         out->out_bytes = calloc((size_t)site->plan.partitions, sizeof *out->out_bytes);
-    if (out->blocks == NULL || !make_front(out, site->front, pass_on, &out->front) || (site->plan.sink == PMAP__SINK_SHARED && out->out_bytes == NULL)) {
+    if (out->blocks == NULL || !pmap__emitter_make_front(out, site->front, pass_on, &out->front) || (site->plan.sink == PMAP__SINK_SHARED && out->out_bytes == NULL)) {
         pmap__emitter_destroy(out);
         return NULL;
     }
@@ -701,8 +506,8 @@ void pmap__emitter_destroy(struct pmap_emitter *out)
     pmap__emitter_end(out, false);
     for (size_t p = 0; out->blocks && p < out->site->plan.partitions; p++)
         pmap__block_free(out->site->budget, out->blocks[p]);
-    free_front(out, out->front);
-    free_front(out, out->fore);
+    pmap__emitter_free_front(out, out->front);
+    pmap__emitter_free_front(out, out->fore);
     free(out->blocks);
     free(out->out_bytes);
     free(out);
