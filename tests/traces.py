@@ -6,6 +6,7 @@ A kind says what is wrong with the run; the schedule is played here, and what co
 """
 import heapq
 import json
+import math
 import random
 import sys
 
@@ -41,9 +42,6 @@ class Trace:
         t["failed"] += failed
         t["busy_us"] += us * n
         t["min_us"], t["max_us"] = min(t["min_us"], us), max(t["max_us"], us)
-        step = 0
-        low = 0.001
-        import math
         step = math.floor(4 * math.log2(max(us, 0.001)))
         t["bins"][step] = t["bins"].get(step, 0) + n
         self.items += n
@@ -127,7 +125,7 @@ def even():
     """Nothing is wrong with it."""
     t = Trace("./even", 4, 2)
     t.startup(0.01)
-    t.map("work", [0.01] * 4000, chunksize=1, given=0)
+    t.map("work", [0.01] * 3200, chunksize=1, given=0)
     t.write(sys.stdout)
 
 
@@ -136,10 +134,10 @@ def skewed():
     t = Trace("./render --scene city.xml", 8, 4, hosts=4)
     t.startup(0.3)
     times = [rng.lognormvariate(-5, 1.0) for _ in range(6000)]
-    for i in range(5600, 6000):
-        times[i] *= 14
+    for i in range(5700, 5800):
+        times[i] *= 8
     t.map("prepare", [0.002] * 2000, chunksize=10, given=0)
-    t.map("render", times, begin=t.end + 0.6, chunksize=400, hand_out=0.0002, fails={17, 4711}, bytes_out=2000, flight=0.001)
+    t.map("render", times, begin=t.end + 0.6, chunksize=100, hand_out=0.0002, fails={17, 4711}, bytes_out=2000, flight=0.001)
     t.write(sys.stdout)
 
 
@@ -147,30 +145,31 @@ def lanes():
     """64 ranks of 8 threads, one of them slow."""
     rng = random.Random(2)
     t = Trace("./monte-carlo", 64, 8, hosts=16)
-    t.startup(0.5)
+    t.startup(0.05)
     for _ in range(3):
-        t.map("sample", [0.05 + 0.02 * rng.random() for _ in range(20000)], begin=t.end + 0.05, chunksize=4, hand_out=0.0001, speed=lambda r: 1.8 if r // 4 == 9 else 1.0)
+        t.map("sample", [0.05 + 0.02 * rng.random() for _ in range(6000)], begin=t.end + 0.02, chunksize=1, hand_out=0.0001, speed=lambda r: 3.0 if r // 4 == 9 else 1.0)
     t.write(sys.stdout)
 
 
 def many():
-    """Ten million items, of which the trace has 100 000 spans, joined."""
+    """Ten million items, of which the trace has 50 000 spans, joined."""
     rng = random.Random(3)
     t = Trace("./count", 8, 4, hosts=2)
     t.startup(0.2)
     number, begin, item = t.number(), 0.2, 0
     now = {lane: begin for lane in t.lanes()}
-    for k in range(100000):
-        lane = t.lanes()[k % 32]
-        n, mean = 100, rng.lognormvariate(-10.5, 0.4)
+    lanes = t.lanes()
+    for k in range(50000):
+        lane = lanes[k % 32]
+        n, mean = 200, rng.lognormvariate(-10.5, 0.4)
         busy = n * mean
         pause = busy * 0.02 * rng.random()
-        t.span(number, "score", lane, now[lane], busy + pause, item, n, busy_us=round(busy * 1e6, 3), weight=4, longest_us=round(mean * 3e6, 3))
+        t.span(number, "score", lane, now[lane], busy + pause, item, n, busy_us=round(busy * 1e6, 3), weight=8, longest_us=round(mean * 3e6, 3))
         t.total("pmap_map", "score", mean, n)
         now[lane] += busy + pause
         item += n
     t.call("pmap_map", "score", begin, max(now.values()), item, number=number)
-    t.write(sys.stdout, spans=400000, kept=100000)
+    t.write(sys.stdout, spans=400000, kept=50000)
 
 
 def mapreduce():

@@ -16,6 +16,8 @@ struct find {
     const struct pmap__figures *figures;
     struct pmap__deals deals;  /* sorted by function, task and chunksize */
     double length;             /* of the run */
+    double *slower;            /* how many times as long each rank takes for alike items: 1, or what is certainly more */
+    bool uneven;               /* some rank is slow: then items are long for another reason than their own */
     bool no_memory;
 };
 
@@ -145,6 +147,131 @@ static size_t lanes(const struct find *f)
     return f->run->n_lanes;
 }
 
+/* ---- Slow ranks ---- */
+
+#define SLOW 1.25        /* times as long for the same items: less is not worth a complaint */
+#define ENOUGH_PAIRS 20
+
+/* How much longer a rank takes for alike items: of each two neighbouring items of a call that ran on different ranks, the ratio; of these
+ * the median, so that neither a few long items nor an order in which items get longer make a rank look slow. */
+struct ratios {
+    double *logs;
+    size_t n;
+};
+
+static int by_value(const void *left, const void *right)
+{
+    double a = *(const double *)left, b = *(const double *)right;
+
+    return (a > b) - (a < b);
+}
+
+static bool is_pair(const struct find *f, const struct pmap__report_span *a, const struct pmap__report_span *b)
+{
+    return a->call == b->call && a->call != PMAP__NONE && a->busy > 0 && b->busy > 0 && a->rank != b->rank &&
+           !a->failed && !b->failed && f->run->calls[a->call].calls == 1;
+}
+
+/* Each rank's ratios, behind one another in logs. */
+static void pair_up(const struct find *f, struct ratios *ratios, double *logs)
+{
+    const struct pmap__report_span *spans = f->deals.spans;
+    const struct pmap__lane *all = f->run->lanes;
+
+    for (int fill = 0; fill < 2; fill++) {
+        for (size_t s = 0; s + 1 < f->deals.n_spans; s++) {
+            if (!is_pair(f, &spans[s], &spans[s + 1]))
+                continue;
+            struct ratios *a = &ratios[all[spans[s].lane].rank_index], *b = &ratios[all[spans[s + 1].lane].rank_index];
+            double ratio = log(pmap__span_item(&spans[s]) / pmap__span_item(&spans[s + 1]));
+            if (fill) {
+                a->logs[a->n] = ratio;
+                b->logs[b->n] = -ratio;
+            }
+            a->n++;
+            b->n++;
+        }
+        for (size_t r = 0; r < f->run->n_ranks && !fill; r++) {
+            ratios[r].logs = logs;
+            logs += ratios[r].n;
+            ratios[r].n = 0;
+        }
+    }
+}
+
+/* The median, and by how much it could be chance: three times the error of a median, from the middle half of the values. */
+static double slowness(struct ratios *ratios)
+{
+    size_t n = ratios->n;
+
+    if (n < ENOUGH_PAIRS)
+        return 1;
+    qsort(ratios->logs, n, sizeof *ratios->logs, by_value);
+    double error = 0.93 * (ratios->logs[3 * n / 4] - ratios->logs[n / 4]) / sqrt((double)n);
+    return ratios->logs[n / 2] > 3 * error ? exp(ratios->logs[n / 2]) : 1;
+}
+
+/* Of a host all slow ranks together: it is usually the host. */
+static void advise_slow(struct find *f, size_t first)
+{
+    const struct pmap__rank *ranks = f->run->ranks;
+    const double *slower = f->slower;
+    double extra = 0, most = 1;
+    size_t n = 0;
+
+    for (size_t r = first; r < f->run->n_ranks; r++) {
+        if (ranks[r].host != ranks[first].host || slower[r] < SLOW)
+            continue;
+        extra += f->figures->ranks[r].busy * (1 - 1 / slower[r]);
+        most = fmax(most, slower[r]);
+        n++;
+    }
+    if (!matters(f, of_run(f, extra)))
+        return;
+    const char *host = name(f, ranks[first].host);
+    struct pmap__advice *advice = n > 1 ? add(f, PMAP__SLOW_RANK, of_run(f, extra), "%zu ranks on %s are slow", n, host[0] ? host : "one host")
+                                        : add(f, PMAP__SLOW_RANK, of_run(f, extra), "Rank %d%s%s is slow", ranks[first].rank, host[0] ? " on " : "", host);
+    say(advice, "Alike items, that is neighbours in the same call, took %.1f times as long there as on other ranks. Is something else running on that node, are"
+        " there more threads than cores, or is the data further away? At the speed of the others these items would have taken %s less of the"
+        " threads' time.", most, say_time(extra).text);
+}
+
+static bool is_first_slow_of_host(const struct find *f, size_t r)
+{
+    if (f->slower[r] < SLOW)
+        return false;
+    for (size_t other = 0; other < r; other++)
+        if (f->slower[other] >= SLOW && f->run->ranks[other].host == f->run->ranks[r].host)
+            return false;
+    return true;
+}
+
+static void compare_ranks(struct find *f)
+{
+    struct ratios *ratios = calloc(f->run->n_ranks + 1, sizeof *ratios);
+    double *logs = malloc((2 * f->deals.n_spans + 1) * sizeof *logs);
+
+    f->slower = calloc(f->run->n_ranks + 1, sizeof *f->slower);
+    if (ratios && logs && f->slower) {
+        pair_up(f, ratios, logs);
+        for (size_t r = 0; r < f->run->n_ranks; r++) {
+            f->slower[r] = slowness(&ratios[r]);
+            f->uneven = f->uneven || f->slower[r] >= SLOW;
+        }
+    } else {
+        f->no_memory = true;
+    }
+    free(ratios);
+    free(logs);
+}
+
+static void advise_slow_ranks(struct find *f)
+{
+    for (size_t r = 0; r < f->run->n_ranks && f->slower; r++)
+        if (is_first_slow_of_host(f, r))
+            advise_slow(f, r);
+}
+
 /* ---- How items were dealt out ---- */
 
 /* Calls of one function, task and chunksize, together. */
@@ -267,6 +394,8 @@ static void advise_dealing(struct find *f)
         group.items = group.items ? group.items : 1;
         if (lanes(f) > 1) {
             advise_chunks(f, &group);
+        }
+        if (lanes(f) > 1 && !f->uneven) {
             advise_order(f, &group);
             advise_longest(f, &group);
         }
@@ -423,123 +552,6 @@ static void advise_failures(struct find *f)
     say(advice, " See below which, and whether a task can notice earlier that it will fail.");
 }
 
-/* ---- Slow ranks ---- */
-
-#define SLOW 1.25        /* times as long for the same items: less is not worth a complaint */
-#define ENOUGH_PAIRS 20
-
-/* How much longer a rank takes for alike items: of each two neighbouring items of a call that ran on different ranks, the ratio; of these
- * the median, so that neither a few long items nor an order in which items get longer make a rank look slow. */
-struct ratios {
-    double *logs;
-    size_t n;
-};
-
-static int by_value(const void *left, const void *right)
-{
-    double a = *(const double *)left, b = *(const double *)right;
-
-    return (a > b) - (a < b);
-}
-
-static bool is_pair(const struct find *f, const struct pmap__report_span *a, const struct pmap__report_span *b)
-{
-    return a->call == b->call && a->call != PMAP__NONE && a->busy > 0 && b->busy > 0 && a->rank != b->rank &&
-           !a->failed && !b->failed && f->run->calls[a->call].calls == 1;
-}
-
-/* Each rank's ratios, behind one another in logs. */
-static void pair_up(const struct find *f, struct ratios *ratios, double *logs)
-{
-    const struct pmap__report_span *spans = f->deals.spans;
-    const struct pmap__lane *all = f->run->lanes;
-
-    for (int fill = 0; fill < 2; fill++) {
-        for (size_t s = 0; s + 1 < f->deals.n_spans; s++) {
-            if (!is_pair(f, &spans[s], &spans[s + 1]))
-                continue;
-            struct ratios *a = &ratios[all[spans[s].lane].rank_index], *b = &ratios[all[spans[s + 1].lane].rank_index];
-            double ratio = log(pmap__span_item(&spans[s]) / pmap__span_item(&spans[s + 1]));
-            if (fill) {
-                a->logs[a->n] = ratio;
-                b->logs[b->n] = -ratio;
-            }
-            a->n++;
-            b->n++;
-        }
-        for (size_t r = 0; r < f->run->n_ranks && !fill; r++) {
-            ratios[r].logs = logs;
-            logs += ratios[r].n;
-            ratios[r].n = 0;
-        }
-    }
-}
-
-/* The median, and by how much it could be chance: three times the error of a median, from the middle half of the values. */
-static double slowness(struct ratios *ratios)
-{
-    size_t n = ratios->n;
-
-    if (n < ENOUGH_PAIRS)
-        return 1;
-    qsort(ratios->logs, n, sizeof *ratios->logs, by_value);
-    double error = 0.93 * (ratios->logs[3 * n / 4] - ratios->logs[n / 4]) / sqrt((double)n);
-    return ratios->logs[n / 2] > 3 * error ? exp(ratios->logs[n / 2]) : 1;
-}
-
-/* Of a host all slow ranks together: it is usually the host. */
-static void advise_slow(struct find *f, const double *slower, size_t first)
-{
-    const struct pmap__rank *ranks = f->run->ranks;
-    double extra = 0, most = 1;
-    size_t n = 0;
-
-    for (size_t r = first; r < f->run->n_ranks; r++) {
-        if (ranks[r].host != ranks[first].host || slower[r] < SLOW)
-            continue;
-        extra += f->figures->ranks[r].busy * (1 - 1 / slower[r]);
-        most = fmax(most, slower[r]);
-        n++;
-    }
-    if (!matters(f, of_run(f, extra)))
-        return;
-    const char *host = name(f, ranks[first].host);
-    struct pmap__advice *advice = n > 1 ? add(f, PMAP__SLOW_RANK, of_run(f, extra), "%zu ranks on %s are slow", n, host[0] ? host : "one host")
-                                        : add(f, PMAP__SLOW_RANK, of_run(f, extra), "Rank %d%s%s is slow", ranks[first].rank, host[0] ? " on " : "", host);
-    say(advice, "Alike items, that is neighbours in the same call, took %.1f times as long there as on other ranks. Is something else running on that node, are"
-        " there more threads than cores, or is the data further away? At the speed of the others these items would have taken %s less of the"
-        " threads' time.", most, say_time(extra).text);
-}
-
-static bool is_first_slow_of_host(const struct find *f, const double *slower, size_t r)
-{
-    if (slower[r] < SLOW)
-        return false;
-    for (size_t other = 0; other < r; other++)
-        if (slower[other] >= SLOW && f->run->ranks[other].host == f->run->ranks[r].host)
-            return false;
-    return true;
-}
-
-static void advise_slow_ranks(struct find *f)
-{
-    struct ratios *ratios = calloc(f->run->n_ranks + 1, sizeof *ratios);
-    double *logs = malloc((2 * f->deals.n_spans + 1) * sizeof *logs), *slower = malloc((f->run->n_ranks + 1) * sizeof *slower);
-
-    if (ratios && logs && slower && f->run->n_ranks > 1) {
-        pair_up(f, ratios, logs);
-        for (size_t r = 0; r < f->run->n_ranks; r++)
-            slower[r] = slowness(&ratios[r]);
-        for (size_t r = 0; r < f->run->n_ranks; r++)
-            if (is_first_slow_of_host(f, slower, r))
-                advise_slow(f, slower, r);
-    }
-    f->no_memory = f->no_memory || !ratios || !logs || !slower;
-    free(slower);
-    free(ratios);
-    free(logs);
-}
-
 /* ---- Too many threads ---- */
 
 static void advise_fewer(struct find *f)
@@ -604,6 +616,7 @@ bool pmap__advices_find(struct pmap__advices *advices, const struct pmap__run *r
         return false;
     if (f.deals.n > 1)
         qsort_r(f.deals.list, f.deals.n, sizeof *f.deals.list, by_kind, run->calls);
+    compare_ranks(&f);
     advise_dealing(&f);
     advise_small_calls(&f);
     advise_alone(&f);
@@ -616,6 +629,7 @@ bool pmap__advices_find(struct pmap__advices *advices, const struct pmap__run *r
     if (advices->n > 1)
         qsort(advices->list, advices->n, sizeof *advices->list, by_share);
     pmap__deals_fini(&f.deals);
+    free(f.slower);
     if (f.no_memory)
         pmap__advices_fini(advices);
     return !f.no_memory;

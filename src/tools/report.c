@@ -58,7 +58,7 @@ int main(int argc, char *argv[])
         switch (letter) {
         case 'o': page = optarg; break;
         case 'h': return help();
-        case 'V': printf("pmap-report %s\n", pmap_version()); return fflush(stdout) == 0 ? 0 : 1;
+        case 'V': printf("pmap-report (pmap) %s\n", pmap_version()); return fflush(stdout) == 0 ? 0 : 1;
         case ':': return bad_usage("a value is missing behind ", argv[optind - 1]);
         default: return bad_usage("there is no option ", argv[optind - 1]);
         }
