@@ -23,6 +23,7 @@
  *     kill        all processes are killed with SIGKILL
  *     term        the first process gets SIGTERM, and nothing more is mapped before the pool knows of it
  *     fail        the split fails, and the call is made again
+ *     die         the next rank that maps a split, but not the root, dies, and the root makes the call again
  *
  * SPLITS_THREADS: of each rank; 2 unless given. It prints the status of the call, and if that is PMAP_OK, how many splits there were and how many were known.
  */
@@ -30,6 +31,7 @@
 #include <limits.h>
 #include <pmap_mapreduce.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,6 +41,7 @@ enum { LINE = 32, RECORD = 16, SPLIT = 2048, AGAIN = 30 };
 
 static const char *directory, *ending = "";
 static long number; /* of the call that ends it; 0: none */
+static atomic_bool is_root;
 
 static const char *path_of(const char *name)
 {
@@ -80,6 +83,15 @@ static void signal_job(int signal, bool all)
         kill(getpid(), signal);
 }
 
+/* One rank, once. */
+static void die(void)
+{
+    int dead = atomic_load(&is_root) ? -1 : open(path_of("dead"), O_CREAT | O_EXCL | O_WRONLY, 0600);
+
+    if (dead >= 0)
+        kill(getpid(), SIGKILL);
+}
+
 /* At the beginning of each map function, which may be called several times for a split. */
 static void note(const struct pmap_emitter *out)
 {
@@ -91,14 +103,17 @@ static void note(const struct pmap_emitter *out)
         return;
     last = from.split;
     snprintf(text, sizeof text, "%zu %llu", from.file, (unsigned long long)from.offset);
-    if (append("log", text, LINE) != number)
+    long at = append("log", text, LINE);
+    if (strcmp(ending, "die") == 0 && at >= number)
+        die();
+    if (at != number)
         return;
     last = PMAP_NO_ITEM;
     if (strcmp(ending, "kill") == 0)
         signal_job(SIGKILL, true);
     else if (strcmp(ending, "fail") == 0)
         pmap_fail(1, "told to fail");
-    else
+    else if (strcmp(ending, "term") == 0)
         signal_job(SIGTERM, false);
     while (strcmp(ending, "term") == 0 && !pmap_cancelled())
         ;
@@ -284,9 +299,9 @@ static enum pmap_status run(struct pmap_pool *pool, const char *kind)
 
 static void work(struct pmap_pool *pool, const char *kind)
 {
+    atomic_store(&is_root, true);
     enum pmap_status status = run(pool, kind);
-
-    if (status == PMAP_EFAILED && strcmp(ending, "fail") == 0) { /* as a program would that knows what to do about it */
+    if (status != PMAP_OK && (strcmp(ending, "fail") == 0 || strcmp(ending, "die") == 0)) { /* as a program would that knows what to do about it */
         number = 0;
         status = run(pool, kind);
     }
@@ -313,7 +328,7 @@ int main(int argc, char *argv[])
     snprintf(pid, sizeof pid, "%d", (int)getpid());
     append("pids", pid, 16);
     snprintf(journal, sizeof journal, "%s", path_of("run.db"));
-    if (pmap_create(&pool, .threads = threads ? atoi(threads) : 2, .journal = strcmp(argv[2], "plain") ? journal : NULL) != PMAP_OK)
+    if (pmap_create(&pool, .survive = strcmp(ending, "die") == 0, .threads = threads ? atoi(threads) : 2, .journal = strcmp(argv[2], "plain") ? journal : NULL) != PMAP_OK)
         return 1;
     if (pool) {
         work(pool, argv[2]);
