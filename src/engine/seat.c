@@ -4,7 +4,7 @@
 
 #include "base/clock.h"
 
-#define STRIDE_MAX 16 /* grains: after so many, looking at the clock does not count; and if they become long, it is soon noticed */
+#define STRIDE_MAX 64 /* grains: after so many, looking at the clock does not count; and if they become long, it is soon noticed */
 #define PASS_MAX 15   /* single pieces likewise */
 #define SHORT (100 * PMAP__US) /* what is timed by its like */
 
@@ -38,6 +38,13 @@ void pmap__seat_take(struct pmap__seat *seat, const void *whole, const struct pm
     atomic_store_explicit(&seat->whole, whole, memory_order_relaxed);
 }
 
+/* So long what is fresh has taken. */
+static void tell(struct pmap__seat *seat, uint64_t took)
+{
+    add(&seat->items, seat->fresh);
+    pmap__seat_measure(seat, took, seat->fresh);
+}
+
 void pmap__seat_look(struct pmap__seat *seat, uint64_t now)
 {
     now = now ? now : pmap__now();
@@ -46,11 +53,12 @@ void pmap__seat_look(struct pmap__seat *seat, uint64_t now)
     atomic_store_explicit(&seat->since, now, memory_order_relaxed);
     seat->grains = 0;
     if (seat->fresh && took < PMAP__MS) {
-        seat->stride = seat->stride < STRIDE_MAX ? 2 * seat->stride : STRIDE_MAX;
+        if (took < SHORT && seat->stride < STRIDE_MAX)
+            seat->stride *= 2;
         return;
     }
     if (seat->fresh)
-        pmap__seat_measure(seat, took, seat->fresh);
+        tell(seat, took);
     seat->looked = now;
     seat->fresh = 0;
     seat->stride = 1;
@@ -59,12 +67,13 @@ void pmap__seat_look(struct pmap__seat *seat, uint64_t now)
 /* A single piece has been run, and perhaps timed for others. One that was not, and was long, is told from those by the rough clock. */
 static void leave_single(struct pmap__seat *seat)
 {
-    uint64_t rough = pmap__roughly_now() - atomic_load_explicit(&seat->since, memory_order_relaxed);
-    uint64_t took = seat->timed ? pmap__now() - seat->looked : rough;
+    uint64_t since = seat->timed ? seat->looked : atomic_load_explicit(&seat->since, memory_order_relaxed);
+    uint64_t took = (seat->timed ? pmap__now() : pmap__roughly_now()) - since;
     bool is_short = took < SHORT;
 
     if (seat->fresh == 0)
         return;
+    add(&seat->items, seat->fresh);
     if (!seat->timed && is_short) {
         seat->passed++;
         return;
@@ -83,7 +92,7 @@ void pmap__seat_leave(struct pmap__seat *seat)
     if (seat->single)
         leave_single(seat);
     else if (seat->fresh)
-        pmap__seat_measure(seat, pmap__now() - seat->looked, seat->fresh);
+        tell(seat, pmap__now() - seat->looked);
     atomic_store_explicit(&seat->whole, NULL, memory_order_relaxed);
 }
 

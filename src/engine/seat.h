@@ -22,7 +22,7 @@ struct pmap__seat {
     _Atomic(const struct pmap_task *) task; /* of that */
     atomic_size_t first, n;      /* items, or leaves, that it has taken */
     atomic_uint_fast64_t since;  /* when that was, or not long before, as pmap__roughly_now says */
-    atomic_uint_fast64_t items, busy, longest; /* so far: how many it has run, ns in them, and the longest */
+    atomic_uint_fast64_t items, busy, longest; /* so far: how many it has run, ns in them, and the longest; a millisecond late at most */
     _Atomic uint64_t times[PMAP__DURATIONS];   /* of these items, by class */
 
     /* Nobody else reads these. */
@@ -64,7 +64,6 @@ static inline void pmap__seat_begin(struct pmap__seat *seat, const struct pmap__
 static inline void pmap__seat_count(struct pmap__seat *seat, size_t items)
 {
     seat->fresh += items;
-    atomic_store_explicit(&seat->items, atomic_load_explicit(&seat->items, memory_order_relaxed) + items, memory_order_relaxed);
 }
 
 /* What so many seats have measured. Any thread. */

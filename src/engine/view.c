@@ -52,11 +52,15 @@ void pmap__view_job(struct pmap__job *job, struct pmap__tally *tally)
     pthread_mutex_unlock(&verdict->lock);
 }
 
+/* All of its threads have left it, so nobody changes anything any more. */
 void pmap__view_over(struct pmap__job *job)
 {
-    struct pmap__tally tally;
+    const struct pmap__failures *verdict = pmap__job_verdict(job);
+    uint64_t all = job->form.n, rest = pmap__job_items(job, job->work.n);
+    struct pmap__tally tally = {.all = all, .done = all, .failed = verdict->count, .cancelled = verdict->cancelled,
+                                .recalled = rest < all ? all - rest : 0, .retried = atomic_load(&job->items_retried),
+                                .lost = atomic_load(&job->items_lost)};
 
-    pmap__view_job(job, &tally);
     pmap__tally_add(job->form.course ? &job->form.course->over : &job->tenant->over, &tally);
     job->tenant->calls_over += job->form.course == NULL;
 }
