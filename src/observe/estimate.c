@@ -4,19 +4,22 @@
 
 #include <math.h>
 
+#define MEMORY 10 /* seconds */
+
 void pmap__estimate_add(struct pmap__estimate *e, double seconds, double items, double threads)
 {
-    double memory = fmax(10, e->age / 3), keep = exp(-seconds / memory);
+    double keep = exp(-seconds / MEMORY);
 
-    e->age += seconds;
-    e->time = e->time * keep + seconds;
-    e->items = e->items * keep + items;
-    e->busy = e->busy * keep + seconds * threads;
+    e->time += seconds;
+    e->items += items;
+    e->busy += seconds * threads;
+    e->recent_time = e->recent_time * keep + seconds;
+    e->recent_items = e->recent_items * keep + items;
 }
 
 double pmap__estimate_rate(const struct pmap__estimate *e)
 {
-    return e->time > 0 ? e->items / e->time : 0;
+    return e->recent_time > 0 ? e->recent_items / e->recent_time : 0;
 }
 
 /* 1 + 1/2 + … + 1/k, to a hundredth. */

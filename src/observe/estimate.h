@@ -10,9 +10,9 @@
  *
  * What is left has two parts. While there are more items than threads, all threads work, and it takes as long as the mean says. The last
  * items run side by side, and the longest decides: of k exponential times with one mean that is H(k) = 1 + 1/2 + … + 1/k means
- * (the coupon collector's sum), but no more than the longest item so far. Nor is it less than the rate of the recent past says.
+ * (the coupon collector's sum), but no more than the longest item so far. Nor is it less than at the rate so far.
  *
- * The past fades: a second counts for 1/e of what it did after a third of the time that the job has run, or 10 s.
+ * The rate that is shown is that of the recent past: what was done counts for 1/e of that after 10 s.
  */
 #ifndef PMAP_OBSERVE_ESTIMATE_H
 #define PMAP_OBSERVE_ESTIMATE_H
@@ -21,14 +21,14 @@
 
 /* Start from {0}. */
 struct pmap__estimate {
-    double age;               /* since the start; */
-    double time, items, busy; /* and these fade: the time, what was done in it, and the seconds of threads */
+    double time, items, busy;        /* since the start: the time, what was done in it, and the seconds of threads */
+    double recent_time, recent_items; /* these fade */
 };
 
 /* For so many seconds so many threads were busy, and so many items were done. */
 void pmap__estimate_add(struct pmap__estimate *estimate, double seconds, double items, double threads);
 
-/* Items per second; 0: none was done yet. */
+/* Items per second, recently; 0: none was done yet. */
 double pmap__estimate_rate(const struct pmap__estimate *estimate);
 
 /* Seconds for so many items that are not done, on so many threads; longest: the longest item so far, 0: not known. Below 0: nobody

@@ -143,7 +143,7 @@ static void begin_run(struct pmap__progress *p, const struct sum *sum)
     p->done = 0;
     p->logged = 0;
     p->longest = 0;
-    p->estimate = (struct pmap__estimate){.age = 0};
+    p->estimate = (struct pmap__estimate){.time = 0};
     begin_row(p, p->since, p->calls);
 }
 
