@@ -66,7 +66,7 @@ static void say_progress(struct part parts[PARTS], const struct pmap__scene *s, 
 {
     char a[PMAP__WORD], b[PMAP__WORD];
 
-    say(&parts[PERCENT], "%3d%%", percent_of(s));
+    say(&parts[PERCENT], narrow ? "%d%%" : "%3d%%", percent_of(s));
     say(&parts[COUNT], "%s/%s", pmap__word_count(a, (double)s->done), pmap__word_count(b, (double)s->all));
     if (s->done >= s->all)
         say(&parts[TIME], "%s", pmap__word_clock(a, s->seconds));

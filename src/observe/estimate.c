@@ -15,6 +15,7 @@ void pmap__estimate_add(struct pmap__estimate *e, double seconds, double items, 
     e->busy += seconds * threads;
     e->recent_time = e->recent_time * keep + seconds;
     e->recent_items = e->recent_items * keep + items;
+    e->still = items > 0 ? 0 : e->still + seconds;
 }
 
 double pmap__estimate_rate(const struct pmap__estimate *e)
@@ -28,7 +29,16 @@ static double harmonic(double k)
     return k < 2 ? k : log(k) + 0.5772156649 + 0.5 / k;
 }
 
-double pmap__estimate_left(const struct pmap__estimate *e, double items, int threads, double longest)
+/* So many items are running, and no others wait. */
+static double left_of_last(const struct pmap__estimate *e, double items, const struct pmap__spread *spread)
+{
+    double mean = e->busy / e->items, longest = fmax(spread->longest, mean);
+    double left = fmin(fmax(mean, spread->residual) * harmonic(items), longest);
+
+    return e->still > longest ? fmax(left, e->still) : left;
+}
+
+double pmap__estimate_left(const struct pmap__estimate *e, double items, int threads, const struct pmap__spread *spread)
 {
     double workers = threads > 0 ? threads : 1, last = fmin(items, workers);
 
@@ -36,8 +46,6 @@ double pmap__estimate_left(const struct pmap__estimate *e, double items, int thr
         return 0;
     if (e->items <= 0 || e->time <= 0)
         return -1;
-    double mean = e->busy / e->items, tail = mean * harmonic(last);
-    if (longest > 0)
-        tail = fmin(tail, fmax(longest, mean));
-    return fmax((items - last) * mean / workers + tail, items * e->time / e->items);
+    double before = (items - last) * (e->busy / e->items) / workers;
+    return fmax(before + left_of_last(e, last, spread), items * e->time / e->items);
 }

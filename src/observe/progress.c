@@ -75,16 +75,29 @@ static void add_up(struct sum *sum, struct pmap__tenant *const pools[], size_t n
     }
 }
 
-static double longest_of(struct pmap__tenant *const pools[], size_t n)
+static void add_times(struct pmap__durations *sum, const struct pmap__root *root)
 {
-    struct pmap__durations durations;
-    uint64_t longest = 0;
+    struct pmap__durations d;
 
-    for (size_t i = 0; i < n; i++) {
-        pmap__view_times(pools[i]->root, &durations);
-        longest = durations.longest > longest ? durations.longest : longest;
+    pmap__view_times(root, &d);
+    for (size_t class = 0; class < PMAP__DURATIONS; class++)
+        sum->count[class] += d.count[class];
+    sum->longest = d.longest > sum->longest ? d.longest : sum->longest;
+}
+
+static struct pmap__spread spread_of(struct pmap__tenant *const pools[], size_t n)
+{
+    struct pmap__durations d = {.total = 0};
+    double first = 0, second = 0;
+
+    for (size_t i = 0; i < n; i++)
+        add_times(&d, pools[i]->root);
+    for (size_t class = 0; class < PMAP__DURATIONS; class++) {
+        double time = d.count[class] ? seconds(pmap__durations_last(class)) : 0;
+        first += (double)d.count[class] * time;
+        second += (double)d.count[class] * time * time;
     }
-    return seconds(longest);
+    return (struct pmap__spread){.longest = seconds(d.longest), .residual = first > 0 ? second / (2 * first) : 0};
 }
 
 /* ---- The scene ---- */
@@ -114,7 +127,7 @@ static void set_scene(const struct pmap__progress *p, const struct sum *sum, str
     copy_name(s->what, sum->view.what);
     if (calls > 1)
         snprintf(s->what, sizeof s->what, "%llu calls", (unsigned long long)calls);
-    s->left = pmap__estimate_left(&p->estimate, (double)(s->all - (s->done < s->all ? s->done : s->all)), s->threads, p->longest);
+    s->left = pmap__estimate_left(&p->estimate, (double)(s->all - (s->done < s->all ? s->done : s->all)), s->threads, &p->spread);
 }
 
 /* ---- Runs ---- */
@@ -142,7 +155,7 @@ static void begin_run(struct pmap__progress *p, const struct sum *sum)
     p->looked = p->since;
     p->done = 0;
     p->logged = 0;
-    p->longest = 0;
+    p->spread = (struct pmap__spread){.longest = 0};
     p->estimate = (struct pmap__estimate){.time = 0};
     begin_row(p, p->since, p->calls);
 }
@@ -222,7 +235,7 @@ void pmap__progress_look(struct pmap__progress *p, struct pmap__tenant *const po
         begin_run(p, &sum);
     measure(p, &sum);
     if (p->turn++ % 10 == 0)
-        p->longest = longest_of(pools, n);
+        p->spread = spread_of(pools, n);
     set_scene(p, &sum, &scene);
     memcpy(p->what, scene.what, sizeof p->what);
     show(p, &scene);

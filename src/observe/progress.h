@@ -28,7 +28,7 @@ struct pmap__progress {
     uint64_t ended;             /* when the last call ended */
     uint64_t looked, done, logged;    /* when, and how many items, at the last look; when a line was logged last, 0: none in this run */
     struct pmap__estimate estimate;
-    double longest;     /* of items, in seconds; looked for now and then */
+    struct pmap__spread spread; /* of items; looked for now and then */
     unsigned turn;
     char what[48];      /* was shown last; it is not known any more when it has ended */
 };

@@ -12,8 +12,8 @@ size_t pmap__durations_class(uint64_t ns)
     return 8 * shift + (size_t)(ns >> shift);
 }
 
-/* The longest time of a class. Of class 495 the sum wraps around, to just that. */
-static uint64_t last_of(size_t class)
+/* Of class 495 the sum wraps around, to just that. */
+uint64_t pmap__durations_last(size_t class)
 {
     size_t shift = class < 16 ? 0 : class / 8 - 1;
     return ((uint64_t)(class - 8 * shift + 1) << shift) - 1;
@@ -34,7 +34,7 @@ uint64_t pmap__durations_percentile(const struct pmap__durations *d, unsigned pe
     for (size_t i = 0; i < PMAP__DURATIONS && d->total; i++) {
         sum += d->count[i];
         if (sum >= enough)
-            return last_of(i) < d->longest ? last_of(i) : d->longest;
+            return pmap__durations_last(i) < d->longest ? pmap__durations_last(i) : d->longest;
     }
     return 0;
 }

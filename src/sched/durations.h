@@ -18,8 +18,9 @@ struct pmap__durations {
     uint64_t total, longest;
 };
 
-/* The class of a time, below PMAP__DURATIONS: for who counts by itself. */
+/* The class of a time, below PMAP__DURATIONS, and the longest time of a class: for who counts by itself. */
 size_t pmap__durations_class(uint64_t ns);
+uint64_t pmap__durations_last(size_t class);
 
 /* n items that took ns each. */
 void pmap__durations_add(struct pmap__durations *durations, uint64_t ns, uint64_t n);
