@@ -107,14 +107,6 @@ PMAP_OP(add, int);
 
 /* ---- Helpers ----------------------------------------------------------------------------------------- */
 
-static struct pmap_pool *create(double walltime)
-{
-    struct pmap_pool *pool;
-
-    CHECK_STATUS(pmap_create(&pool, .threads = test_threads(), .walltime = walltime), PMAP_OK);
-    return pool;
-}
-
 static struct item items[N];
 static int out[N];
 static enum pmap_status statuses[N];
@@ -128,6 +120,18 @@ static void fill(int cells, double seconds, double latest)
         statuses[i] = PMAP_EINVAL;
     }
     memset(&error, 0, sizeof error);
+}
+
+/* A pool with so much walltime (0: no end), items that take no time, and cells for the test. NULL: this rank has served. */
+static struct pmap_pool *open_pool(double walltime, int *cells)
+{
+    struct pmap_pool *pool;
+
+    *cells = fresh_cells();
+    CHECK_STATUS(pmap_create(&pool, .threads = test_threads(), .walltime = walltime), PMAP_OK);
+    if (pool)
+        fill(*cells, 0, 0);
+    return pool;
 }
 
 static enum pmap_status finish(struct pmap_result *result)
@@ -159,12 +163,11 @@ static void check_interrupted(enum pmap_status status, const char *word)
 
 static void map_keeps_what_is_finished(void)
 {
-    int cells = fresh_cells();
-    struct pmap_pool *pool = create(0);
+    int cells;
+    struct pmap_pool *pool = open_pool(0, &cells);
 
     if (pool == NULL)
         return;
-    fill(cells, 0, 0);
     struct pmap_result *result = pmap_map_async(pool, endless, items, out, N, .chunksize = 1, .statuses = statuses);
     CHECK(board_await(cells + RAN, 1));
     interrupt_when_held(pool, cells, 1);
@@ -181,8 +184,8 @@ static void map_keeps_what_is_finished(void)
 /* What does not ask whether it should stop runs to its end, and counts. */
 static void items_that_do_not_ask_count(void)
 {
-    int cells = fresh_cells(), good = 0;
-    struct pmap_pool *pool = create(0);
+    int cells, good = 0;
+    struct pmap_pool *pool = open_pool(0, &cells);
 
     if (pool == NULL)
         return;
@@ -201,12 +204,11 @@ static void items_that_do_not_ask_count(void)
 
 static void call_that_is_finished_is_well(void)
 {
-    int cells = fresh_cells();
-    struct pmap_pool *pool = create(0);
+    int cells;
+    struct pmap_pool *pool = open_pool(0, &cells);
 
     if (pool == NULL)
         return;
-    fill(cells, 0, 0);
     struct pmap_result *result = pmap_map_async(pool, square, items, out, N);
     CHECK_STATUS(pmap_result_wait(result, PMAP_FOREVER), PMAP_OK);
     pmap_interrupt(pool);
@@ -233,12 +235,11 @@ static void check_refuses_all(struct pmap_pool *pool, const char *word)
 /* At once, not when somebody gets round to it. */
 static void later_calls_are_refused(void)
 {
-    int cells = fresh_cells();
-    struct pmap_pool *pool = create(0);
+    int cells;
+    struct pmap_pool *pool = open_pool(0, &cells);
 
     if (pool == NULL)
         return;
-    fill(cells, 0, 0);
     pmap_interrupt(pool);
     check_refuses_all(pool, "pmap_interrupt");
     pmap_interrupt(pool);
@@ -259,12 +260,11 @@ static void null_is_no_pool(void)
 /* The pools of a program that are not meant go on; side by side, they have the same threads. */
 static void other_pools_go_on(void)
 {
-    int cells = fresh_cells();
-    struct pmap_pool *pool = create(0), *other = NULL;
+    int cells;
+    struct pmap_pool *pool = open_pool(0, &cells), *other = NULL;
 
     if (pool == NULL)
         return;
-    fill(cells, 0, 0);
     if (CHECK_STATUS(pmap_create(&other), PMAP_OK)) {
         pmap_interrupt(pool);
         check_interrupted(pmap_map(pool, square, items, out, N, .error = &error), "pmap_interrupt");
@@ -291,40 +291,6 @@ static void *interrupt_later(void *argument)
     return NULL;
 }
 
-static void reduction_is_interrupted(void)
-{
-    int cells = fresh_cells(), sum = -5;
-    struct interrupter interrupter = {create(0), cells};
-    pthread_t thread;
-
-    if (interrupter.pool == NULL)
-        return;
-    fill(cells, 0, 0);
-    pthread_create(&thread, NULL, interrupt_later, &interrupter);
-    check_interrupted(pmap_reduce(interrupter.pool, endless, add, items, &sum, N, .error = &error), "pmap_interrupt");
-    pthread_join(thread, NULL);
-    CHECK_INT(sum, -5);
-    pmap_destroy(interrupter.pool);
-}
-
-/* The verdict is on the last runs of leaves then; those that had none must not be missing in it. */
-static void reduction_with_retries_is_interrupted(void)
-{
-    int cells = fresh_cells(), sum = -5;
-    struct interrupter interrupter = {create(0), cells};
-    pthread_t thread;
-
-    if (interrupter.pool == NULL)
-        return;
-    fill(cells, 0, 0);
-    pthread_create(&thread, NULL, interrupt_later, &interrupter);
-    check_interrupted(pmap_reduce(interrupter.pool, endless, add, items, &sum, N, .retries = 2, .error = &error),
-                      "pmap_interrupt");
-    pthread_join(thread, NULL);
-    CHECK_INT(sum, -5);
-    pmap_destroy(interrupter.pool);
-}
-
 static void *terminate_later(void *argument)
 {
     struct interrupter *i = argument;
@@ -334,20 +300,39 @@ static void *terminate_later(void *argument)
     return NULL;
 }
 
-static void reduction_with_retries_is_terminated(void)
+/* A thread ends it, and leaves sum as it was. */
+static void check_reduction_ends(void *(*end)(void *argument), int retries, enum pmap_status expected)
 {
-    int cells = fresh_cells(), sum = -5;
-    struct interrupter interrupter = {create(0), cells};
+    struct interrupter interrupter;
     pthread_t thread;
+    int sum = -5;
 
+    interrupter.pool = open_pool(0, &interrupter.cells);
     if (interrupter.pool == NULL)
         return;
-    fill(cells, 0, 0);
-    pthread_create(&thread, NULL, terminate_later, &interrupter);
-    CHECK_STATUS(pmap_reduce(interrupter.pool, endless, add, items, &sum, N, .retries = 2, .error = &error), PMAP_ECANCELLED);
+    pthread_create(&thread, NULL, end, &interrupter);
+    CHECK_STATUS(pmap_reduce(interrupter.pool, endless, add, items, &sum, N, .retries = retries, .error = &error), expected);
     pthread_join(thread, NULL);
     CHECK_INT(sum, -5);
+    if (expected == PMAP_EINTERRUPTED)
+        check_interrupted(expected, "pmap_interrupt");
     pmap_destroy(interrupter.pool);
+}
+
+static void reduction_is_interrupted(void)
+{
+    check_reduction_ends(interrupt_later, 0, PMAP_EINTERRUPTED);
+}
+
+/* The verdict is on the last runs of leaves then; those that had none must not be missing in it. */
+static void reduction_with_retries_is_interrupted(void)
+{
+    check_reduction_ends(interrupt_later, 2, PMAP_EINTERRUPTED);
+}
+
+static void reduction_with_retries_is_terminated(void)
+{
+    check_reduction_ends(terminate_later, 2, PMAP_ECANCELLED);
 }
 
 static void is_told(void *user, const struct pmap_error *why)
@@ -358,12 +343,11 @@ static void is_told(void *user, const struct pmap_error *why)
 
 static void error_callback_is_told(void)
 {
-    int cells = fresh_cells();
-    struct pmap_pool *pool = create(0);
+    int cells;
+    struct pmap_pool *pool = open_pool(0, &cells);
 
     if (pool == NULL)
         return;
-    fill(cells, 0, 0);
     struct pmap_result *result = pmap_map_async(pool, endless, items, out, N, .chunksize = 1, .error_callback = is_told,
                                                 .user = &cells);
     interrupt_when_held(pool, cells, 1);
@@ -375,12 +359,11 @@ static void error_callback_is_told(void)
 /* That an item has failed does not hide that others were not run; but where the first failure ends the call it does. */
 static void interruption_goes_before_failures(void)
 {
-    int cells = fresh_cells();
-    struct pmap_pool *pool = create(0);
+    int cells;
+    struct pmap_pool *pool = open_pool(0, &cells);
 
     if (pool == NULL)
         return;
-    fill(cells, 0, 0);
     struct pmap_result *again = pmap_map_async(pool, fails, items, out, N, .retries = 3, .retry_delay = 1e6);
     CHECK(board_await(cells + HELD, N));
     CHECK_STATUS(pmap_map(pool, fails, items, out, N, .on_error = PMAP_STOP, .error = &error), PMAP_EFAILED);
@@ -422,36 +405,33 @@ static void check_stream(struct pmap_pool *pool, struct pmap_iter *it, int cells
 
 static void stream_of_array_ends(void)
 {
-    int cells = fresh_cells();
-    struct pmap_pool *pool = create(0);
+    int cells;
+    struct pmap_pool *pool = open_pool(0, &cells);
 
     if (pool == NULL)
         return;
-    fill(cells, 0, 0);
     check_stream(pool, pmap_imap(pool, endless, PMAP_ARRAY(items, N), .error = &error), cells);
     pmap_destroy(pool);
 }
 
 static void stream_of_generator_ends(void)
 {
-    int cells = fresh_cells(), given = 0;
-    struct pmap_pool *pool = create(0);
+    int cells, given = 0;
+    struct pmap_pool *pool = open_pool(0, &cells);
 
     if (pool == NULL)
         return;
-    fill(cells, 0, 0);
     check_stream(pool, pmap_imap(pool, endless, PMAP_GENERATOR(next_item, &given), .error = &error), cells);
     pmap_destroy(pool);
 }
 
 static void unordered_stream_ends(void)
 {
-    int cells = fresh_cells(), given = 0;
-    struct pmap_pool *pool = create(0);
+    int cells, given = 0;
+    struct pmap_pool *pool = open_pool(0, &cells);
 
     if (pool == NULL)
         return;
-    fill(cells, 0, 0);
     /* One item is well; the next that the generator gives are held. */
     check_stream(pool, pmap_imap_unordered(pool, endless, PMAP_GENERATOR(next_item, &given), .error = &error,
                                            .buffersize = (size_t)pmap_threads(pool) + 1), cells);
@@ -463,13 +443,12 @@ static void unordered_stream_ends(void)
 /* A share waits for the items of ranks with one thread, and so for what stops them. */
 static void share_comes_to_an_end(void)
 {
-    int cells = fresh_cells();
-    struct pmap_pool *pool = create(0);
+    int cells;
+    struct pmap_pool *pool = open_pool(0, &cells);
     struct pmap_handle handle;
 
     if (pool == NULL)
         return;
-    fill(cells, 0, 0);
     CHECK_STATUS(pmap_share(pool, items, sizeof items, &handle), PMAP_OK);
     struct pmap_result *result = pmap_map_async(pool, endless, items, out, N, .chunksize = 1);
     interrupt_when_held(pool, cells, 1);
@@ -502,13 +481,13 @@ static bool next_record(void *state, struct pmap_view *record)
 
 static void mapreduce_is_interrupted(void)
 {
-    struct pmap_pool *pool = create(0);
+    int cells;
+    struct pmap_pool *pool = open_pool(0, &cells);
     struct feeding feeding = {pool, 0};
     char path[512];
 
     if (pool == NULL)
         return;
-    fill(0, 0, 0);
     snprintf(path, sizeof path, "%s/counts", getenv("PMAP_TEST_DIR") ? getenv("PMAP_TEST_DIR") : "/tmp");
     check_interrupted(pmap_mapreduce(pool, counting, PMAP_RECORD_GENERATOR(next_record, &feeding), .output = path,
                                      .error = &error), "pmap_interrupt");
@@ -526,8 +505,8 @@ static void mapreduce_is_interrupted(void)
 /* Nothing that is begun is given up: what would not be finished is not begun. */
 static void items_that_would_not_be_finished_are_not_begun(void)
 {
-    int cells = fresh_cells(), good = 0;
-    struct pmap_pool *pool = create(2);
+    int cells, good = 0;
+    struct pmap_pool *pool = open_pool(2, &cells);
 
     if (pool == NULL)
         return;
@@ -546,8 +525,8 @@ static void items_that_would_not_be_finished_are_not_begun(void)
 /* Refused before any of it begins, a call says the same of its items as one that is cut short. */
 static void call_that_does_not_fit_says_so_of_its_items(void)
 {
-    int cells = fresh_cells(), y;
-    struct pmap_pool *pool = create(2);
+    int cells, y;
+    struct pmap_pool *pool = open_pool(2, &cells);
 
     if (pool == NULL)
         return;
@@ -565,8 +544,8 @@ static void call_that_does_not_fit_says_so_of_its_items(void)
 /* Nor is what failed begun again. */
 static void retries_that_would_not_be_finished_are_not_begun(void)
 {
-    int cells = fresh_cells();
-    struct pmap_pool *pool = create(2);
+    int cells;
+    struct pmap_pool *pool = open_pool(2, &cells);
 
     if (pool == NULL)
         return;
@@ -580,8 +559,8 @@ static void retries_that_would_not_be_finished_are_not_begun(void)
 /* The last chunk is shorter than the others, and what counts is how long it takes. */
 static void short_chunk_fits(void)
 {
-    int cells = fresh_cells();
-    struct pmap_pool *pool = create(2);
+    int cells;
+    struct pmap_pool *pool = open_pool(2, &cells);
 
     if (pool == NULL)
         return;
@@ -594,8 +573,8 @@ static void short_chunk_fits(void)
 /* A stream is a row of jobs that cannot know each by itself how long its items take. */
 static void streams_know_how_long_items_take(void)
 {
-    int cells = fresh_cells(), y;
-    struct pmap_pool *pool = create(2);
+    int cells, y;
+    struct pmap_pool *pool = open_pool(2, &cells);
     enum pmap_status status;
 
     if (pool == NULL)
@@ -615,13 +594,12 @@ static void streams_know_how_long_items_take(void)
 
 static void everything_stops_before_the_end(void)
 {
-    int cells = fresh_cells();
+    int cells;
     double begin = now();
-    struct pmap_pool *pool = create(1);
+    struct pmap_pool *pool = open_pool(1, &cells);
 
     if (pool == NULL)
         return;
-    fill(cells, 0, 0);
     check_interrupted(pmap_map(pool, endless, items, out, N, .chunksize = 1, .statuses = statuses, .error = &error), "walltime");
     CHECK_SAYING(now() - begin >= 0.85, "it took only %.2f s", now() - begin);
     CHECK_STATUS(statuses[0], PMAP_OK);
