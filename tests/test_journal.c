@@ -171,6 +171,15 @@ static void begin_anew(void)
     atomic_store(&board()[FAIL_AT], -1);
 }
 
+/* An item is to fail so often. */
+static void fail_at(int item, int times)
+{
+    if (!is_root())
+        return;
+    atomic_store(&board()[FAIL_AT], item);
+    atomic_store(&board()[FAILURES], times);
+}
+
 /* A run of the program for so many seconds, 0: as many as it likes, which does something on the root; how many items it ran. -1 on other ranks. */
 static int run_for(double walltime, void (*something)(struct pmap_pool *pool))
 {
@@ -187,16 +196,20 @@ static int run_for(double walltime, void (*something)(struct pmap_pool *pool))
 
 static int run(void (*something)(struct pmap_pool *pool)) { return run_for(0, something); }
 
-/* It runs so many items the first time, and so many the second. */
-static void run_twice(void (*something)(struct pmap_pool *pool), int first, int second)
+/* A run that runs so many items. */
+static void check_run(void (*something)(struct pmap_pool *pool), int items)
 {
     int ran = run(something);
 
     if (is_root())
-        CHECK_INT(ran, first);
-    ran = run(something);
-    if (is_root())
-        CHECK_INT(ran, second);
+        CHECK_INT(ran, items);
+}
+
+/* So many the first time, and so many the second. */
+static void run_twice(void (*something)(struct pmap_pool *pool), int first, int second)
+{
+    check_run(something, first);
+    check_run(something, second);
 }
 
 /* Between two runs: change the file. */
@@ -277,9 +290,7 @@ static void changed_items_run_again(void)
     run(map_squares);
     for (int i = 0; i < N; i += 10)
         input.in[i] += 10000;
-    int ran = run(map_squares);
-    if (is_root())
-        CHECK_INT(ran, N / 10);
+    check_run(map_squares, N / 10);
 }
 
 static void reordered_items_are_found(void)
@@ -288,9 +299,7 @@ static void reordered_items_are_found(void)
     run(map_squares);
     for (int i = 0; i < N; i++)
         input.in[i] = N - 1 - i;
-    int ran = run(map_squares);
-    if (is_root())
-        CHECK_INT(ran, 0);
+    check_run(map_squares, 0);
 }
 
 static void more_items_run_alone(void)
@@ -299,9 +308,7 @@ static void more_items_run_alone(void)
     input.n = N / 2;
     run(map_squares);
     input.n = N;
-    int ran = run(map_squares);
-    if (is_root())
-        CHECK_INT(ran, N - N / 2);
+    check_run(map_squares, N - N / 2);
 }
 
 static void other_seed_is_another_call(void)
@@ -309,9 +316,7 @@ static void other_seed_is_another_call(void)
     reset_input();
     run(map_squares);
     input.seed = 1;
-    int ran = run(map_squares);
-    if (is_root())
-        CHECK_INT(ran, N);
+    check_run(map_squares, N);
 }
 
 static void holes_are_filled_for_every_chunksize(void)
@@ -321,17 +326,11 @@ static void holes_are_filled_for_every_chunksize(void)
         input.chunksize = chunksize;
         run(map_squares);
         change("DELETE FROM item WHERE item % 3 = 1");
-        int ran = run(map_squares);
-        if (is_root())
-            CHECK_INT(ran, (N + 1) / 3);
+        check_run(map_squares, (N + 1) / 3);
         change("DELETE FROM item WHERE item <> 17");
-        ran = run(map_squares);
-        if (is_root())
-            CHECK_INT(ran, N - 1);
+        check_run(map_squares, N - 1);
         change("DELETE FROM item WHERE item = 17");
-        ran = run(map_squares);
-        if (is_root())
-            CHECK_INT(ran, 1);
+        check_run(map_squares, 1);
     }
 }
 
@@ -345,18 +344,13 @@ static void costs_order_what_is_left(void)
     input.cost = cost;
     run(map_squares);
     change("DELETE FROM item WHERE item % 5 = 0");
-    int ran = run(map_squares);
-    if (is_root())
-        CHECK_INT(ran, N / 5);
+    check_run(map_squares, N / 5);
 }
 
 static void failed_items_run_again(void)
 {
     reset_input();
-    if (is_root()) {
-        atomic_store(&board()[FAIL_AT], 123);
-        atomic_store(&board()[FAILURES], 1);
-    }
+    fail_at(123, 1);
     input.expected = PMAP_EFAILED;
     int ran = run(map_squares);
     if (is_root()) {
@@ -377,10 +371,7 @@ static void failure_of_what_is_left_names_its_item(void)
     reset_input();
     run(map_squares);
     change("DELETE FROM item WHERE item = 77 OR item = 333");
-    if (is_root()) {
-        atomic_store(&board()[FAIL_AT], 333);
-        atomic_store(&board()[FAILURES], 1);
-    }
+    fail_at(333, 1);
     input.expected = PMAP_EFAILED;
     run(map_squares);
     if (is_root()) {
@@ -394,17 +385,12 @@ static void second_runs_are_written_down(void)
 {
     reset_input();
     input.retries = 2;
-    if (is_root()) {
-        atomic_store(&board()[FAIL_AT], 44);
-        atomic_store(&board()[FAILURES], 2);
-    }
+    fail_at(44, 2);
     run_twice(map_squares, N + 2, 0);
     change("DELETE FROM item WHERE item BETWEEN 40 AND 50");
     if (is_root())
         atomic_store(&board()[FAILURES], 1);
-    int ran = run(map_squares);
-    if (is_root())
-        CHECK_INT(ran, 12);
+    check_run(map_squares, 12);
 }
 
 static void map_nothing(struct pmap_pool *pool)
@@ -481,9 +467,7 @@ static void bytes_are_written_down(void)
     begin_anew();
     run_twice(map_bytes, 40, 0);
     change("DELETE FROM item WHERE item % 2 = 0");
-    int ran = run(map_bytes);
-    if (is_root())
-        CHECK_INT(ran, 20);
+    check_run(map_bytes, 20);
 }
 
 static struct {
@@ -518,16 +502,12 @@ static void reduction_has_the_same_bits(void)
         begin_anew();
         sums.n = sizes[i];
         sums.at = 0;
-        int ran = run(reduce);
-        if (is_root())
-            CHECK_INT(ran, sizes[i]);
+        check_run(reduce, (int)sizes[i]);
         sums.at = 1;
-        ran = run(reduce);
-        if (is_root())
-            CHECK_INT(ran, 0);
+        check_run(reduce, 0);
         change("DELETE FROM item WHERE id % 3 = 1");
         sums.at = 2;
-        ran = run(reduce);
+        int ran = run(reduce);
         if (!is_root())
             continue;
         CHECK(ran > 0 && ran <= (int)sizes[i]);
@@ -544,9 +524,7 @@ static void reduction_of_another_length_is_another(void)
     sums.n = 1000;
     run(reduce);
     sums.n = 999;
-    int ran = run(reduce);
-    if (is_root())
-        CHECK_INT(ran, 999);
+    check_run(reduce, 999);
 }
 
 static int called;
@@ -634,10 +612,7 @@ static void streams_go_on_where_they_were(void)
         stream.unordered = kind & 1;
         stream.generated = kind & 2;
         stream.chunksize = kind & 4 ? 7 : 1;
-        if (is_root()) {
-            atomic_store(&board()[FAIL_AT], 24); /* in the middle of a chunk */
-            atomic_store(&board()[FAILURES], 1);
-        }
+        fail_at(24, 1); /* in the middle of a chunk */
         int ran = run(run_stream);
         if (is_root()) {
             CHECK_INT(ran, STREAM);
@@ -654,10 +629,7 @@ static void stream_whose_chunk_fails_again_names_the_item(void)
     begin_anew();
     stream.unordered = stream.generated = false;
     stream.chunksize = 7;
-    if (is_root()) {
-        atomic_store(&board()[FAIL_AT], 24);
-        atomic_store(&board()[FAILURES], 2);
-    }
+    fail_at(24, 2);
     run(run_stream);
     int ran = run(run_stream);
     if (is_root()) {
@@ -757,12 +729,8 @@ static void calls_are_known_by_line_or_name(void)
     run_twice(two_lines, 6, 0);
     if (is_root())
         CHECK_INT(ask("SELECT count(*) FROM call"), 2);
-    int ran = run(one_name);
-    if (is_root())
-        CHECK_INT(ran, 3);
-    ran = run(one_name_elsewhere);
-    if (is_root())
-        CHECK_INT(ran, 0);
+    check_run(one_name, 3);
+    check_run(one_name_elsewhere, 0);
 }
 
 static void map_with_calls_inside(struct pmap_pool *pool)
@@ -811,14 +779,6 @@ static void count_words(struct pmap_pool *pool)
     CHECK(access(output_path, F_OK) == 0);
 }
 
-/* Lines that are mapped in the next run. */
-static void maps_lines(int lines)
-{
-    int ran = run(count_words);
-    if (is_root())
-        CHECK_INT(ran, lines);
-}
-
 static void finished_map_reduce_is_not_run_again(void)
 {
     static const char *const outputs[][2] = {{"counts.txt", "counts.txt"}, {"counts/", "counts/part-00001"}};
@@ -830,23 +790,23 @@ static void finished_map_reduce_is_not_run_again(void)
         counted.keys = 3;
         if (is_root())
             write_text("words.txt", "a b\na c\n");
-        maps_lines(2);
-        maps_lines(0);
+        check_run(count_words, 2);
+        check_run(count_words, 0);
         if (is_root())
             write_text(outputs[i][1], "changed by somebody");
-        maps_lines(2);
-        maps_lines(0);
+        check_run(count_words, 2);
+        check_run(count_words, 0);
         if (is_root())
             remove(path_of(outputs[i][1]));
-        maps_lines(2);
+        check_run(count_words, 2);
         counted.separator = ",";
-        maps_lines(2);
-        maps_lines(0);
+        check_run(count_words, 2);
+        check_run(count_words, 0);
         counted.keys = 4;
         if (is_root())
             write_text("words.txt", "a b\na c\nd\n");
-        maps_lines(3);
-        maps_lines(0);
+        check_run(count_words, 3);
+        check_run(count_words, 0);
     }
     if (is_root()) {
         remove(path_of("words.txt"));
@@ -904,9 +864,7 @@ static void terminated_map_keeps_what_is_finished(void)
     run(terminate_in_the_middle);
     if (is_root())
         CHECK_INT(ask("SELECT count(*) FROM item WHERE item >= 30"), 0);
-    int ran = run(run_to_thirty);
-    if (is_root())
-        CHECK_INT(ran, 30 - (int)ask("SELECT count(*) FROM item WHERE run = 1"));
+    check_run(run_to_thirty, 30 - (int)ask("SELECT count(*) FROM item WHERE run = 1"));
     if (is_root())
         CHECK(ask("SELECT count(*) FROM item WHERE run = 1") > 20);
 }
@@ -1123,9 +1081,7 @@ static void read_only_journal_is_refused(void)
     refused(NULL, "it is read-only");
     if (is_root())
         chmod(journal(), 0644);
-    int ran = run(map_squares);
-    if (is_root())
-        CHECK_INT(ran, 0);
+    check_run(map_squares, 0);
 }
 
 static void late(size_t n, const void *args, void *results, size_t *at)
@@ -1143,9 +1099,7 @@ static void other_versions_are_refused(void)
     change("PRAGMA user_version = 2");
     refused(NULL, "it has format 2");
     change("PRAGMA user_version = 1");
-    int ran = run(map_squares);
-    if (is_root())
-        CHECK_INT(ran, 0);
+    check_run(map_squares, 0);
     pmap_task_register(&another); /* this test comes last: now the program has other tasks */
     refused(NULL, "with other tasks");
 }
@@ -1190,9 +1144,7 @@ static void locked_journal_is_refused(void)
         close(release);
         waitpid(child, NULL, 0);
     }
-    int ran = run(map_squares); /* a dead owner leaves no lock */
-    if (is_root())
-        CHECK_INT(ran, 0);
+    check_run(map_squares, 0); /* a dead owner leaves no lock */
 }
 
 static void damaged_journals_are_refused(void)
@@ -1335,9 +1287,7 @@ static void full_disk_ends_calls_and_harms_nothing(void)
     run(map_more_than_fits);
     unsetenv("PMAP_LOG");
     signal(SIGXFSZ, SIG_DFL);
-    int ran = run(map_squares);
-    if (is_root())
-        CHECK_INT(ran, 0);
+    check_run(map_squares, 0);
     run_twice(map_more, 20000 - (is_root() ? (int)ask("SELECT count(*) FROM item WHERE call = 2") : 0), 0);
 }
 
