@@ -525,6 +525,18 @@ static void a_stream_that_is_waited_for_is_found(void)
     all_fini(&all);
 }
 
+/* The library's chunks: no chunksize is to blame. */
+static void waiting_for_the_root_is_found(void)
+{
+    struct all all;
+
+    if (!advise(&all, 2, 2, &(struct play){.n = 800, .chunksize = 1, .automatic = true, .time = one, .hand_out = 0.1}))
+        return;
+    const struct pmap__advice *advice = only(&all, PMAP__WAITS);
+    CHECK_SAYING(advice && fabs(advice->share - 0.1 / 1.1) < 1e-3 && strstr(advice->text, "dedicated_root"), "%s", advice ? advice->text : "");
+    all_fini(&all);
+}
+
 static bool each_tenth(size_t item) { return item % 10 == 0; }
 static bool one_in_fifty(size_t item) { return item % 50 == 0; }
 
@@ -555,6 +567,7 @@ static void a_slow_rank_is_found(void)
     const struct pmap__advice *advice = only(&all, PMAP__SLOW_RANK);
     CHECK_SAYING(advice && strcmp(advice->title, "Rank 2 on node1 is slow") == 0, "%s", advice ? advice->title : "");
     CHECK_SAYING(advice && strstr(advice->text, "took 2.0 times as long"), "%s", advice ? advice->text : "");
+    CHECK_SAYING(advice && fabs(advice->share - 0.125) < 0.01, "%g", advice ? advice->share : 0); /* 3.5 of 4 ranks are there as it is */
     all_fini(&all);
 }
 
@@ -708,6 +721,7 @@ int main(int argc, char *argv[])
         TEST(a_slow_creation_is_found),
         TEST(messages_are_found),
         TEST(a_stream_that_is_waited_for_is_found),
+        TEST(waiting_for_the_root_is_found),
         TEST(costly_failures_are_found),
         TEST(a_slow_rank_is_found),
         TEST(too_many_threads_are_found),

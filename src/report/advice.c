@@ -211,29 +211,44 @@ static double slowness(struct ratios *ratios)
     return ratios->logs[n / 2] > 3 * error ? exp(ratios->logs[n / 2]) : 1;
 }
 
-/* Of a host all slow ranks together: it is usually the host. */
-static void advise_slow(struct find *f, size_t first)
+/* What the calls would have taken if the slow ranks of this host had been as fast as others; the others stay as they are. And how many they
+ * are, and how slow. */
+static double without_slow(struct find *f, uint32_t host, double *now, size_t *n, double *most)
 {
-    const struct pmap__rank *ranks = f->run->ranks;
-    const double *slower = f->slower;
-    double extra = 0, most = 1;
-    size_t n = 0;
+    double *only = malloc((f->run->n_ranks + 1) * sizeof *only), length;
 
-    for (size_t r = first; r < f->run->n_ranks; r++) {
-        if (ranks[r].host != ranks[first].host || slower[r] < SLOW)
-            continue;
-        extra += f->figures->ranks[r].busy * (1 - 1 / slower[r]);
-        most = fmax(most, slower[r]);
-        n++;
+    *now = *most = 0;
+    *n = 0;
+    for (size_t r = 0; r < f->run->n_ranks && only; r++) {
+        bool slow = f->run->ranks[r].host == host && f->slower[r] >= SLOW;
+        only[r] = slow ? f->slower[r] : 1;
+        *n += slow;
+        *most = fmax(*most, only[r]);
     }
-    if (!matters(f, of_run(f, extra)))
+    for (size_t d = 0; d < f->deals.n; d++)
+        *now += f->deals.list[d].length;
+    length = only ? pmap__deals_faster(f->run, &f->deals, only) : -1;
+    f->no_memory = f->no_memory || length < 0;
+    free(only);
+    return length < 0 ? *now : length;
+}
+
+/* Of a host all slow ranks together: it is usually the host. */
+static void advise_slow(struct find *f, const struct pmap__rank *first)
+{
+    const char *host = name(f, first->host);
+    struct pmap__advice *advice;
+    double now, most;
+    size_t n;
+    double length = without_slow(f, first->host, &now, &n, &most);
+
+    if (!matters(f, now - length))
         return;
-    const char *host = name(f, ranks[first].host);
-    struct pmap__advice *advice = n > 1 ? add(f, PMAP__SLOW_RANK, of_run(f, extra), "%zu ranks on %s are slow", n, host[0] ? host : "one host")
-                                        : add(f, PMAP__SLOW_RANK, of_run(f, extra), "Rank %d%s%s is slow", ranks[first].rank, host[0] ? " on " : "", host);
-    say(advice, "Alike items, that is neighbours in the same call, took %.1f times as long there as on other ranks. Is something else running on that node, are"
-        " there more threads than cores, or is the data further away? At the speed of the others these items would have taken %s less of the"
-        " threads' time.", most, say_time(extra).text);
+    advice = n > 1 ? add(f, PMAP__SLOW_RANK, now - length, "%zu ranks on %s are slow", n, host[0] ? host : "one host")
+                   : add(f, PMAP__SLOW_RANK, now - length, "Rank %d%s%s is slow", first->rank, host[0] ? " on " : "", host);
+    say(advice, "Alike items, that is neighbours in the same call, took %.1f times as long there as on other ranks. At the speed of the others the calls would"
+        " have taken %s instead of %s. Is something else running on that node, are there more threads than cores, or is the data further away?", most,
+        say_time(length).text, say_time(now).text);
 }
 
 static bool is_first_slow_of_host(const struct find *f, size_t r)
@@ -269,7 +284,7 @@ static void advise_slow_ranks(struct find *f)
 {
     for (size_t r = 0; r < f->run->n_ranks && f->slower; r++)
         if (is_first_slow_of_host(f, r))
-            advise_slow(f, r);
+            advise_slow(f, &f->run->ranks[r]);
 }
 
 /* ---- How items were dealt out ---- */
@@ -514,23 +529,48 @@ static void advise_messages(struct find *f)
         say(advice, " That is little: it is the messages, not their bytes. Longer items, or more of them in a chunk, need fewer.");
 }
 
-/* Waiting that no other chunksize would have avoided. */
+static bool is_advised(const struct find *f, enum pmap__topic topic)
+{
+    for (size_t a = 0; a < f->advices->n; a++)
+        if (f->advices->list[a].topic == topic)
+            return true;
+    return false;
+}
+
+static void advise_streams(struct find *f, double lost)
+{
+    struct pmap__advice *advice = add(f, PMAP__WAITS, of_run(f, lost), "Threads waited for the stream for %.0f %% of their time", percent(lost, f->losses->lane_time));
+
+    say(advice, "Either its generator is slower than the threads: let it make less, and the task more, of an item. Or results are taken late, and a stream has"
+        " no more items under way than .buffersize: a larger one bridges pauses of the consumer.");
+}
+
+static void advise_root(struct find *f, double lost)
+{
+    struct pmap__advice *advice = add(f, PMAP__WAITS, of_run(f, lost), "Threads waited between items for %.0f %% of their time", percent(lost, f->losses->lane_time));
+
+    say(advice, "Nothing was on its way to them: it was the hand-out. Items took %s on average; fewer and longer ones need less of it.",
+        say_time(f->figures->items_busy / fmax(1, (double)f->run->items)).text);
+    if (f->run->n_ranks > 1)
+        say(advice, " With .dedicated_root = true the root runs no items, and always has time for it.");
+}
+
+/* Waiting that no other chunksize would have avoided, as far as a replay tells. */
 static void advise_waits(struct find *f)
 {
-    double streams = 0;
+    double streams = 0, others = 0;
 
     for (size_t c = 0; c < f->run->n_calls; c++)
         if (strncmp(name(f, f->run->calls[c].function), "pmap_imap", 9) == 0)
             streams += f->losses->of_call[c][PMAP__WAITING];
-    for (size_t a = 0; a < f->advices->n; a++)
-        if (f->advices->list[a].topic == PMAP__LARGER_CHUNKS || f->advices->list[a].topic == PMAP__SMALL_CALLS)
-            return;
-    if (!matters(f, of_run(f, streams)))
+        else
+            others += f->losses->of_call[c][PMAP__WAITING];
+    if (is_advised(f, PMAP__LARGER_CHUNKS) || is_advised(f, PMAP__SMALL_CALLS))
         return;
-    struct pmap__advice *advice = add(f, PMAP__WAITS, of_run(f, streams), "Threads waited for the stream for %.0f %% of their time",
-                                      percent(streams, f->losses->lane_time));
-    say(advice, "Either its generator is slower than the threads: let it make less, and the task more, of an item. Or results are taken late, and a stream has"
-        " no more items under way than .buffersize: a larger one bridges pauses of the consumer.");
+    if (matters(f, of_run(f, streams)))
+        advise_streams(f, streams);
+    if (matters(f, of_run(f, others)))
+        advise_root(f, others);
 }
 
 /* ---- Failures ---- */

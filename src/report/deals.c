@@ -54,17 +54,17 @@ struct table {
     double *free_at;
 };
 
-/* Of several items in a span the longest is known, and is one of them. */
-static void put(struct table *t, const struct pmap__report_span *span)
+/* Of several items in a span the longest is known, and is one of them. All of them are so many times shorter than they were. */
+static void put(struct table *t, const struct pmap__report_span *span, double shorter)
 {
     double rest = (double)span->busy - (double)span->longest;
 
     t->items += (size_t)span->n;
     if (span->n == 1 || rest < 0 || span->longest <= llround(pmap__span_item(span))) {
-        t->work[t->n++] = (struct pmap__replay_work){pmap__span_item(span), (size_t)span->n};
+        t->work[t->n++] = (struct pmap__replay_work){pmap__span_item(span) / shorter, (size_t)span->n};
     } else {
-        t->work[t->n++] = (struct pmap__replay_work){(double)span->longest, 1};
-        t->work[t->n++] = (struct pmap__replay_work){rest / (double)(span->n - 1), (size_t)span->n - 1};
+        t->work[t->n++] = (struct pmap__replay_work){(double)span->longest / shorter, 1};
+        t->work[t->n++] = (struct pmap__replay_work){rest / (double)(span->n - 1) / shorter, (size_t)span->n - 1};
     }
 }
 
@@ -136,9 +136,15 @@ static void try_chunks(struct table *t, struct pmap__deal *d, const double losse
     }
 }
 
+/* Items that the library would hand out at once. */
+static size_t quantum_of(const struct table *t, const struct pmap__deal *d)
+{
+    return d->busy > 0 ? (size_t)fmax(1, QUANTUM * (double)t->items / d->busy) : 1;
+}
+
 static void try_orders(struct table *t, struct pmap__deal *d, double floor)
 {
-    size_t lanes = t->run->n_lanes, quantum = d->busy > 0 ? (size_t)fmax(1, QUANTUM * (double)t->items / d->busy) : 1;
+    size_t lanes = t->run->n_lanes, quantum = quantum_of(t, d);
     size_t chunk = d->better && d->better < quantum ? d->better : quantum; /* a long row of long items would be no good */
 
     pmap__replay_sort(t->work, t->n);
@@ -191,7 +197,7 @@ static void play_all(struct pmap__deals *deals, struct table *t, const struct pm
         for (; s < deals->n_spans && deals->spans[s].call < c; s++)
             ;
         for (; s < deals->n_spans && deals->spans[s].call == c; s++)
-            put(t, &deals->spans[s]);
+            put(t, &deals->spans[s], 1);
         if (t->n > 0 && is_playable(t->run, call) && is_alone(t->run, c, latest)) {
             struct pmap__deal *d = &deals->list[deals->n++];
             *d = (struct pmap__deal){.call = (uint32_t)c, .chunksize = chunksize_of(t->run, call)};
@@ -248,9 +254,43 @@ double pmap__deals_as_one(const struct pmap__run *run, const struct pmap__deals 
         for (size_t s = 0; s < deals->n_spans; s++) {
             const struct pmap__report_span *span = &deals->spans[s];
             if (span->call != PMAP__NONE && run->calls[span->call].function == function && run->calls[span->call].task == task)
-                put(&table, span);
+                put(&table, span, 1);
         }
         length = replay(&table, run->n_lanes, 1, hand_out);
+    }
+    table_fini(&table);
+    return length;
+}
+
+/* Deals are in another order than spans by now. */
+static size_t first_of(const struct pmap__deals *deals, uint32_t call)
+{
+    size_t low = 0, high = deals->n_spans;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (deals->spans[middle].call < call)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+double pmap__deals_faster(const struct pmap__run *run, const struct pmap__deals *deals, const double *slower)
+{
+    struct table table;
+    double length = -1;
+
+    if (table_init(&table, run)) {
+        length = 0;
+        for (size_t d = 0; d < deals->n; d++) {
+            const struct pmap__deal *deal = &deals->list[d];
+            table.n = table.items = 0;
+            for (size_t s = first_of(deals, deal->call); s < deals->n_spans && deals->spans[s].call == deal->call; s++)
+                put(&table, &deals->spans[s], slower[run->lanes[deals->spans[s].lane].rank_index]);
+            length += fmin(deal->length, replay(&table, run->n_lanes, deal->chunksize ? deal->chunksize : quantum_of(&table, deal), deal->hand_out));
+        }
     }
     table_fini(&table);
     return length;

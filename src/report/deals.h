@@ -40,4 +40,7 @@ void pmap__deals_fini(struct pmap__deals *deals);
  * Negative: no memory. */
 double pmap__deals_as_one(const struct pmap__run *run, const struct pmap__deals *deals, uint32_t function, uint32_t task, double hand_out);
 
+/* The length of all deals together if the items of each rank had taken so many times less. slower: by rank_index. Negative: no memory. */
+double pmap__deals_faster(const struct pmap__run *run, const struct pmap__deals *deals, const double *slower);
+
 #endif

@@ -22,40 +22,63 @@ static int longest_first(const void *left, const void *right)
     return (a < b) - (a > b);
 }
 
-/* The least length of what is shown, if no more than most may be; lengths is sorted by this. */
-static int64_t least_length(int64_t *lengths, size_t n, size_t most)
+/* The longest have a place. Of those that are just as long as the first that has none, some, spread evenly. */
+struct choice {
+    int64_t least;       /* what is longer has a place */
+    size_t equal, room;  /* as long as this there are so many, and so many of them have one */
+    size_t seen;         /* of these */
+};
+
+/* lengths is sorted by this. */
+static struct choice choose(int64_t *lengths, size_t n, size_t most)
 {
+    struct choice choice = {.least = -1};
+
     if (n <= most)
-        return 0;
+        return choice;
     qsort(lengths, n, sizeof *lengths, longest_first);
-    return lengths[most] + 1; /* those that are as long as the first that has no place have none, either */
+    choice.least = lengths[most];
+    choice.room = most;
+    for (size_t i = 0; i < n && lengths[i] >= choice.least; i++) {
+        choice.room -= lengths[i] > choice.least;
+        choice.equal += lengths[i] == choice.least;
+    }
+    return choice;
 }
 
-/* Negative: no memory. */
-static int64_t least_span(const struct pmap__run *run)
+static bool is_chosen(struct choice *choice, int64_t length)
 {
-    int64_t *lengths = malloc((run->n_spans + 1) * sizeof *lengths), least;
+    if (length != choice->least)
+        return length > choice->least;
+    size_t before = choice->seen++ * choice->room / choice->equal;
+    return choice->seen * choice->room / choice->equal > before;
+}
+
+/* False: no memory. */
+static bool choose_spans(struct choice *choice, const struct pmap__run *run)
+{
+    int64_t *lengths = malloc((run->n_spans + 1) * sizeof *lengths);
 
     if (lengths == NULL)
-        return -1;
+        return false;
     for (size_t s = 0; s < run->n_spans; s++)
         lengths[s] = run->spans[s].end - run->spans[s].begin;
-    least = least_length(lengths, run->n_spans, PMAP__PAGE_SPANS);
+    *choice = choose(lengths, run->n_spans, PMAP__PAGE_SPANS);
     free(lengths);
-    return least;
+    return true;
 }
 
-static int64_t least_call(const struct pmap__run *run)
+static bool choose_calls(struct choice *choice, const struct pmap__run *run)
 {
-    int64_t *lengths = malloc((run->n_calls + 1) * sizeof *lengths), least;
+    int64_t *lengths = malloc((run->n_calls + 1) * sizeof *lengths);
 
     if (lengths == NULL)
-        return -1;
+        return false;
     for (size_t c = 0; c < run->n_calls; c++)
         lengths[c] = run->calls[c].end - run->calls[c].begin;
-    least = least_length(lengths, run->n_calls, PMAP__PAGE_CALLS);
+    *choice = choose(lengths, run->n_calls, PMAP__PAGE_CALLS);
     free(lengths);
-    return least;
+    return true;
 }
 
 /* ---- Parts of the data ---- */
@@ -177,12 +200,12 @@ static void print_call(struct pmap__json *json, const struct pmap__page *page, s
     pmap__json_close(json, '}');
 }
 
-static void print_calls(struct pmap__json *json, const struct pmap__page *page, int64_t least)
+static void print_calls(struct pmap__json *json, const struct pmap__page *page, struct choice *choice)
 {
     pmap__json_count(json, "callsInTrace", page->run->n_calls);
     pmap__json_open(json, "calls", '[');
     for (size_t c = 0; c < page->run->n_calls; c++)
-        if (page->run->calls[c].end - page->run->calls[c].begin >= least)
+        if (is_chosen(choice, page->run->calls[c].end - page->run->calls[c].begin))
             print_call(json, page, c);
     pmap__json_close(json, ']');
 }
@@ -320,14 +343,14 @@ static void print_column(struct pmap__json *json, const struct pmap__report_span
 }
 
 /* shown is scratch for all spans. */
-static void print_lanes(struct pmap__json *json, const struct pmap__page *page, const struct pmap__report_span **shown, int64_t least)
+static void print_lanes(struct pmap__json *json, const struct pmap__page *page, const struct pmap__report_span **shown, struct choice *choice)
 {
     pmap__json_open(json, "lanes", '[');
     for (size_t l = 0; l < page->run->n_lanes; l++) {
         const struct pmap__lane *lane = &page->run->lanes[l];
         size_t n = 0;
         for (size_t s = lane->first; s < lane->first + lane->n; s++)
-            if (page->run->spans[s].end - page->run->spans[s].begin >= least)
+            if (is_chosen(choice, page->run->spans[s].end - page->run->spans[s].begin))
                 shown[n++] = &page->run->spans[s];
         pmap__json_open(json, NULL, '{');
         pmap__json_count(json, "rank", lane->rank_index);
@@ -352,10 +375,10 @@ static void print_lines(FILE *out, const char *const *lines)
 
 bool pmap__page_print(FILE *out, const struct pmap__page *page)
 {
-    int64_t least_spans = least_span(page->run), least_calls = least_call(page->run);
+    struct choice spans, calls;
     const struct pmap__report_span **shown = malloc((page->run->n_spans + 1) * sizeof *shown);
     struct pmap__json json = {out, false};
-    bool well = least_spans >= 0 && least_calls >= 0 && shown;
+    bool well = shown && choose_spans(&spans, page->run) && choose_calls(&calls, page->run);
 
     if (well) {
         print_lines(out, page_before);
@@ -365,7 +388,7 @@ bool pmap__page_print(FILE *out, const struct pmap__page *page)
         print_times(&json, page->figures);
         print_tasks(&json, page);
         print_ranks(&json, page);
-        print_calls(&json, page, least_calls);
+        print_calls(&json, page, &calls);
         print_phases(&json, page, "phases", page->run->phases, page->run->n_phases);
         print_phases(&json, page, "startups", page->run->startups, page->run->n_startups);
         print_table(&json, page, "slowest", page->figures->slowest, page->figures->n_slowest);
@@ -373,7 +396,7 @@ bool pmap__page_print(FILE *out, const struct pmap__page *page)
         pmap__json_count(&json, "failedSpans", page->figures->failed_spans);
         print_advice(&json, page->advices);
         print_bins(&json, page);
-        print_lanes(&json, page, shown, least_spans);
+        print_lanes(&json, page, shown, &spans);
         pmap__json_close(&json, '}');
         print_lines(out, page_after);
     }

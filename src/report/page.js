@@ -94,7 +94,7 @@ function showHead() {
   if (data.spans > data.kept)
     notes.push("There were " + count(data.spans) + " spans of items; the trace has " + count(data.kept) + ", in which neighbours are joined. Sums are exact; at the deepest zoom the timeline is coarser than the run was.");
   if (drawn < data.kept)
-    notes.push("The timeline draws the " + count(drawn) + " longest spans one by one, of " + count(data.kept) + ". The shorter ones are in its shades, and in all figures.");
+    notes.push("The timeline draws one by one the " + count(drawn) + " longest spans of " + count(data.kept) + ". The shorter ones are in its shades, and in all figures.");
   if (!data.complete)
     notes.push("This trace is not complete: the program ended without destroying its pool, or a rank died.");
   if (data.clockError > 1e5)
@@ -255,8 +255,8 @@ function niceStep(span, parts) {
   const raw = span / parts, power = 10 ** Math.floor(Math.log10(raw));
   return [1, 2, 5, 10].map((m) => m * power).find((step) => step >= raw);
 }
-function tickText(t, step) {
-  const [unit, size] = [["s", 1e9], ["ms", 1e6], ["µs", 1e3], ["ns", 1]].find(([, s]) => Math.max(t, step) >= s) || ["ns", 1];
+function tickText(t, step, until) { // all ticks of an axis in one unit
+  const [unit, size] = [["s", 1e9], ["ms", 1e6], ["µs", 1e3], ["ns", 1]].find(([, s]) => until >= s) || ["ns", 1];
   return (t / size).toFixed(Math.max(0, Math.min(9, Math.ceil(-Math.log10(step / size) - 1e-9)))) + " " + unit;
 }
 function drawAxis(to, from, until, left, width, y, height) {
@@ -267,7 +267,7 @@ function drawAxis(to, from, until, left, width, y, height) {
   to.textAlign = "left";
   to.textBaseline = "top";
   for (let t = Math.ceil(from / step) * step; t <= until; t += step) {
-    const x = Math.round(left + (t - from) / (until - from) * width) + 0.5, text = tickText(t, step);
+    const x = Math.round(left + (t - from) / (until - from) * width) + 0.5, text = tickText(t, step, until);
     to.beginPath();
     to.moveTo(x, y);
     to.lineTo(x, y + height);
