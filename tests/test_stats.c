@@ -370,5 +370,5 @@ static const struct test tests[] = {
 int main(int argc, char *argv[])
 {
     isolated = argc > 1 && strcmp(argv[1], "isolate") == 0;
-    return test_main_with_pool(argc, argv, tests, "t1 t2 r2 r5 r2t2 v3 t2:isolate r2:isolate");
+    return test_main_with_pool(argc, argv, tests, "t1 t2 r2 r5 r2t2 v3 v2t2 t2:isolate r2:isolate");
 }

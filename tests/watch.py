@@ -295,7 +295,7 @@ def says_nothing(run):
     return None if run.said() == "the map said PMAP_EFAILED\n" else "it says something"
 
 
-def reports_at(target, ranks=1):
+def reports_at(target, ranks=1, words="simulate, item 7, for"):
     """SIGUSR2 to the program ("root"), to rank 1, or to what was started: one report."""
 
     def body(run):
@@ -310,7 +310,7 @@ def reports_at(target, ranks=1):
             reports += 1
             if not run.until(lambda said: said.count("report of") == reports and f"  rank {ranks - 1}" in said[seen:] and said[-1] == "\n"):
                 return "no report"
-            if "item 7, for" in run.said()[seen:]:
+            if re.search(words, run.said()[seen:]):
                 break
             pause = time.monotonic() + 2.5 # what comes sooner may be the same signal
             while time.monotonic() < pause:
@@ -374,7 +374,7 @@ test("it can be refused from outside", "t2", says_nothing, "map", PMAP_PROGRESS=
 test("nonsense is refused", "t2", refuses('PMAP_PROGRESS in the environment is "maybe", not 0 or 1'), "map", PMAP_PROGRESS="maybe")
 test("nonsense is refused", "t2", refuses('PMAP_PROGRESS_EVERY in the environment is "0", no number'), "map", PMAP_PROGRESS_EVERY="0")
 test("SIGUSR2", "t2", reports_at("root"), "hang", "quiet")
-test("SIGUSR2, isolated", "t2", reports_at("root"), "hang", "isolate")
+test("SIGUSR2, isolated", "t2", reports_at("root", words=r"thread \d+, in process \d+: simulate, item 7, for"), "hang", "isolate")
 test("SIGUSR2", "v3", reports_at("root", 3), "hang", "quiet")
 test("SIGUSR2 to the root", "r2", reports_at("root", 2), "hang", "quiet")
 test("SIGUSR2 to another rank", "r2t2", reports_at("rank 1", 2), "hang", "quiet")

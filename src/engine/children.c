@@ -261,6 +261,8 @@ enum pmap_status pmap__watch_have_child(struct pmap__cells *cells, struct pmap__
     }
     for (int i = 0; i < BEGINNINGS && status == PMAP_ECRASHED && watch->condemned == 0; i++)
         status = try_patiently(cells, watch, error);
+    if (status == PMAP_OK)
+        atomic_store(&watch->worker->pid, atomic_load(&watch->worker->cell.block->pid));
     return status;
 }
 
@@ -306,6 +308,11 @@ void pmap__cells_destroy(struct pmap__cells *cells)
     pmap__zygote_release(cells->zygote);
     pthread_mutex_destroy(&cells->merging);
     free(cells);
+}
+
+int pmap__cells_process(const struct pmap__cells *cells, int thread)
+{
+    return cells ? atomic_load(&cells->workers[thread].pid) : 0;
 }
 
 int pmap__cells_file(const struct pmap__cells *cells)

@@ -34,6 +34,9 @@ void pmap__isolated_span(struct pmap__run *run, size_t begin, size_t end);
 void pmap__isolated_fold(struct pmap__fold *fold, struct pmap__run *run, size_t begin, size_t end);
 enum pmap_status pmap__isolated_merge(const struct pmap__fold *fold, const char *values, char *value, struct pmap_error *error);
 
+/* The process that this thread's items run in, or ran in last; 0: there was none. Any thread. */
+int pmap__cells_process(const struct pmap__cells *cells, int thread);
+
 /* The file that its children find shared data in; -1 for NULL. */
 int pmap__cells_file(const struct pmap__cells *cells);
 

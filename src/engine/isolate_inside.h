@@ -14,6 +14,7 @@ struct pmap__worker {
     struct pmap__cell cell;
     int thread;
     size_t done; /* items that the child has run */
+    atomic_int pid; /* of the child that came last; anybody reads */
     bool killed;   /* SIGKILL is on its way to it: whatever it does by then, it gets nothing more to do */
     uint64_t short_since; /* when a process could not be forked; 0: the last one could */
     size_t singly; /* so many of the next positions are given one by one */

@@ -4,8 +4,8 @@
 
 #include "base/bell.h"
 #include "base/clock.h"
+#include "engine/isolate.h"
 #include "engine/root_inside.h"
-#include "transport/lifeline.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -237,7 +237,8 @@ static void look_at_seats(const struct pmap__root *root, struct pmap__asking *as
         struct pmap__held held = {.rank = root->rank, .thread = i, .task = atomic_load_explicit(&seat->task, memory_order_relaxed),
                                   .first = atomic_load_explicit(&seat->first, memory_order_relaxed),
                                   .n = atomic_load_explicit(&seat->n, memory_order_relaxed),
-                                  .since = atomic_load_explicit(&seat->since, memory_order_relaxed)};
+                                  .since = atomic_load_explicit(&seat->since, memory_order_relaxed),
+                                  .process = pmap__cells_process(root->place->cells, i)};
         if (atomic_load(&seat->whole) && held.n)
             add_held(asking, &held);
     }

@@ -87,6 +87,7 @@ void pmap__view_times(const struct pmap__root *root, struct pmap__durations *dur
  * A chunk that a rank has, or what a thread of the root is in. */
 struct pmap__held {
     int rank, thread;   /* thread: -1: it is a chunk */
+    int process;        /* of a thread: the worker process that its items run in; 0: this one */
     const struct pmap_task *task;
     size_t first, n;    /* the first item, and how many */
     bool scattered;     /* they do not follow each other */

@@ -46,10 +46,12 @@ static void print_items(FILE *out, const struct pmap__held *held)
 {
     char word[PMAP__WORD];
 
-    if (held->thread >= 0)
-        fprintf(out, "    thread %d: ", held->thread);
-    else
+    if (held->thread < 0)
         fprintf(out, "    chunk: ");
+    else if (held->process)
+        fprintf(out, "    thread %d, in process %d: ", held->thread, held->process);
+    else
+        fprintf(out, "    thread %d: ", held->thread);
     fprintf(out, "%s, item%s %zu", held->task->name, held->n == 1 ? "" : "s", held->first);
     if (held->scattered)
         fprintf(out, " and %zu others", held->n - 1);
