@@ -34,12 +34,9 @@ void *pmap__grow(void *array, size_t n, size_t *room, size_t size)
 
 size_t pmap__duration_class(uint64_t ns)
 {
-    unsigned log = 0;
-
     if (ns == 0)
         return 0;
-    while (ns >> log > 1)
-        log++;
+    unsigned log = 63 - (unsigned)__builtin_clzll(ns);
     return 4 * log + (size_t)((log >= 2 ? ns >> (log - 2) : ns << (2 - log)) & 3);
 }
 

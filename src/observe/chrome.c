@@ -3,6 +3,7 @@
 #include "observe/chrome.h"
 
 #include "base/clock.h"
+#include "observe/jot.h"
 #include "observe/thin.h"
 
 #include <inttypes.h>
@@ -13,63 +14,17 @@
 #define PHASE_LANE 1
 
 struct writer {
-    FILE *file;
+    struct pmap__jot jot;
     const struct pmap__book *book;
     uint64_t origin, now; /* time 0, of the root's clock; and the end of the file */
-    const char *comma;    /* before the next member or event: "" or "," */
 };
 
-/* ---- Numbers and texts ---- */
-
-static void put_us(struct writer *w, int64_t ns)
-{
-    uint64_t size = ns < 0 ? 0 - (uint64_t)ns : (uint64_t)ns;
-    fprintf(w->file, "%s%" PRIu64 ".%03u", ns < 0 ? "-" : "", size / 1000, (unsigned)(size % 1000));
-}
-
-/* How many bytes from here on are one character of UTF-8; 0: they are none. */
-static size_t utf8(const unsigned char *at)
-{
-    size_t n = at[0] < 0x80 ? 1 : at[0] >= 0xc2 && at[0] < 0xe0 ? 2 : at[0] >= 0xe0 && at[0] < 0xf0 ? 3 : at[0] >= 0xf0 && at[0] < 0xf5 ? 4 : 0;
-
-    for (size_t i = 1; i < n; i++)
-        if ((at[i] & 0xc0) != 0x80)
-            return 0;
-    bool overlong = (at[0] == 0xe0 && at[1] < 0xa0) || (at[0] == 0xf0 && at[1] < 0x90);
-    bool outside = (at[0] == 0xed && at[1] >= 0xa0) || (at[0] == 0xf4 && at[1] >= 0x90);
-    return overlong || outside ? 0 : n;
-}
-
-static void put_text(struct writer *w, const char *text)
-{
-    const unsigned char *at = (const unsigned char *)text;
-
-    putc('"', w->file);
-    for (size_t n; *at; at += n ? n : 1) {
-        n = utf8(at);
-        if (n == 0)
-            fputs("\\ufffd", w->file);
-        else if (*at == '"' || *at == '\\')
-            fprintf(w->file, "\\%c", *at);
-        else if (*at < 0x20)
-            fprintf(w->file, "\\u%04x", *at);
-        else
-            fwrite(at, 1, n, w->file);
-    }
-    putc('"', w->file);
-}
-
-/* Members of an object, each with the comma that it needs. */
-static void put_name(struct writer *w, const char *name)
-{
-    fprintf(w->file, "%s\"%s\":", w->comma, name);
-    w->comma = ",";
-}
+/* ---- Members ---- */
 
 static void member(struct writer *w, const char *name, uint64_t value)
 {
-    put_name(w, name);
-    fprintf(w->file, "%" PRIu64, value);
+    pmap__jot_name(&w->jot, name);
+    pmap__jot_number(&w->jot, value);
 }
 
 static void member_if(struct writer *w, const char *name, uint64_t value, uint64_t usual)
@@ -80,14 +35,29 @@ static void member_if(struct writer *w, const char *name, uint64_t value, uint64
 
 static void member_us(struct writer *w, const char *name, int64_t ns)
 {
-    put_name(w, name);
-    put_us(w, ns);
+    pmap__jot_name(&w->jot, name);
+    pmap__jot_us(&w->jot, ns);
 }
 
 static void member_text(struct writer *w, const char *name, const char *text)
 {
-    put_name(w, name);
-    put_text(w, text);
+    pmap__jot_name(&w->jot, name);
+    pmap__jot_text(&w->jot, text);
+}
+
+static void member_bool(struct writer *w, const char *name, bool value)
+{
+    pmap__jot_name(&w->jot, name);
+    pmap__jot_bool(&w->jot, value);
+}
+
+/* A decimal number as a text. */
+static void member_id(struct writer *w, uint64_t id)
+{
+    char text[24];
+
+    snprintf(text, sizeof text, "%" PRIu64, id);
+    member_text(w, "id", text);
 }
 
 /* ---- Time ---- */
@@ -115,29 +85,39 @@ static int64_t since_origin(const struct writer *w, uint64_t time)
 
 /* ---- Events ---- */
 
-/* {"ph":…,"name":…,"cat":…,"pid":…,"tid":…,"ts":… */
+static void event_head(struct writer *w, const char *ph, int pid, int tid)
+{
+    pmap__jot_line(&w->jot);
+    pmap__jot_open(&w->jot, '{');
+    member_text(w, "ph", ph);
+    pmap__jot_name(&w->jot, "pid");
+    pmap__jot_signed(&w->jot, pid);
+    member(w, "tid", (uint64_t)tid);
+}
+
 static void event(struct writer *w, const char *ph, const char *cat, int pid, int tid, uint64_t time)
 {
-    fprintf(w->file, "%s\n{\"ph\":\"%s\",\"cat\":\"%s\",\"pid\":%d,\"tid\":%d,\"ts\":", w->comma, ph, cat, pid, tid);
-    put_us(w, since_origin(w, time));
-    w->comma = ",";
+    event_head(w, ph, pid, tid);
+    member_text(w, "cat", cat);
+    member_us(w, "ts", since_origin(w, time));
 }
 
 static void begin_args(struct writer *w)
 {
-    fputs(",\"args\":{", w->file);
-    w->comma = "";
+    pmap__jot_name(&w->jot, "args");
+    pmap__jot_open(&w->jot, '{');
 }
 
 static void end_event(struct writer *w)
 {
-    fputs("}}", w->file);
-    w->comma = ",";
+    pmap__jot_close(&w->jot, '}');
+    pmap__jot_close(&w->jot, '}');
 }
 
 static void metadata(struct writer *w, const char *what, int pid, int tid, const char *name)
 {
-    fprintf(w->file, "%s\n{\"ph\":\"M\",\"name\":\"%s\",\"pid\":%d,\"tid\":%d", w->comma, what, pid, tid);
+    event_head(w, "M", pid, tid);
+    member_text(w, "name", what);
     begin_args(w);
     member_text(w, "name", name);
     end_event(w);
@@ -145,10 +125,11 @@ static void metadata(struct writer *w, const char *what, int pid, int tid, const
 
 static void sort_index(struct writer *w, const char *what, int pid, int tid, int index)
 {
-    fprintf(w->file, "%s\n{\"ph\":\"M\",\"name\":\"%s\",\"pid\":%d,\"tid\":%d", w->comma, what, pid, tid);
+    event_head(w, "M", pid, tid);
+    member_text(w, "name", what);
     begin_args(w);
-    put_name(w, "sort_index");
-    fprintf(w->file, "%d", index);
+    pmap__jot_name(&w->jot, "sort_index");
+    pmap__jot_signed(&w->jot, index);
     end_event(w);
 }
 
@@ -222,10 +203,8 @@ static void span_args(struct writer *w, const struct pmap__span_line *line, int6
     member_if(w, "given_up", s->given_up, 0);
     member_if(w, "attempt", s->attempt, 1);
     member_if(w, "chunk", s->chunk, 0);
-    if (s->isolated) {
-        put_name(w, "isolated");
-        fputs("true", w->file);
-    }
+    if (s->isolated)
+        member_bool(w, "isolated", true);
 }
 
 static const char *name_of(const struct pmap__book *book, const struct pmap__span *span)
@@ -261,7 +240,7 @@ static void call_head(struct writer *w, const char *ph, const struct pmap__call_
     char name[256];
 
     event(w, ph, "calls", CALLS, 0, time);
-    fprintf(w->file, ",\"id\":\"%" PRIu64 "\"", pmap__call_number(line->call));
+    member_id(w, pmap__call_number(line->call));
     snprintf(name, sizeof name, "%.100s%s%.100s", k ? k->function : "calls", k ? " " : "", k ? k->task : "");
     member_text(w, "name", name);
     begin_args(w);
@@ -317,7 +296,7 @@ static void chunk_times(struct writer *w, int pid, const struct pmap__chunk_line
 static void chunk_head(struct writer *w, const char *ph, int pid, const struct pmap__chunk_line *line, uint64_t time)
 {
     event(w, ph, "chunks", pid, 0, time);
-    fprintf(w->file, ",\"id\":\"%" PRIu64 "\"", line->first.chunk);
+    member_id(w, line->first.chunk);
     member_text(w, "name", "chunk");
     begin_args(w);
 }
@@ -363,27 +342,8 @@ static void write_phase(struct writer *w, const struct pmap__phase *p)
 
 static void begin_list(struct writer *w, const char *name)
 {
-    put_name(w, name);
-    putc('[', w->file);
-    w->comma = "";
-}
-
-static void end_list(struct writer *w)
-{
-    fputs("]", w->file);
-    w->comma = ",";
-}
-
-static void begin_object(struct writer *w)
-{
-    fprintf(w->file, "%s{", w->comma);
-    w->comma = "";
-}
-
-static void end_object(struct writer *w)
-{
-    putc('}', w->file);
-    w->comma = ",";
+    pmap__jot_name(&w->jot, name);
+    pmap__jot_open(&w->jot, '[');
 }
 
 static void write_histogram(struct writer *w, const struct pmap__kind *kind)
@@ -393,15 +353,18 @@ static void write_histogram(struct writer *w, const struct pmap__kind *kind)
         if (kind->classes[i] == 0)
             continue;
         double from = i ? pmap__class_from(i) / 1000 : 0, to = pmap__class_from(i + 1) / 1000;
-        fprintf(w->file, "%s[%.6g,%.6g,%" PRIu64 "]", w->comma, from, to, kind->classes[i]);
-        w->comma = ",";
+        pmap__jot_open(&w->jot, '[');
+        pmap__jot_real(&w->jot, from);
+        pmap__jot_real(&w->jot, to);
+        pmap__jot_number(&w->jot, kind->classes[i]);
+        pmap__jot_close(&w->jot, ']');
     }
-    end_list(w);
+    pmap__jot_close(&w->jot, ']');
 }
 
 static void write_kind(struct writer *w, const struct pmap__kind *kind)
 {
-    begin_object(w);
+    pmap__jot_open(&w->jot, '{');
     member_text(w, "call", kind->function ? kind->function : "");
     member_text(w, "task", kind->task ? kind->task : "");
     member(w, "calls", kind->calls);
@@ -414,7 +377,7 @@ static void write_kind(struct writer *w, const struct pmap__kind *kind)
     member_us(w, "min_us", kind->items ? (int64_t)kind->shortest : 0);
     member_us(w, "max_us", (int64_t)kind->longest);
     write_histogram(w, kind);
-    end_object(w);
+    pmap__jot_close(&w->jot, '}');
 }
 
 static void write_kinds(struct writer *w)
@@ -423,7 +386,7 @@ static void write_kinds(struct writer *w)
     for (size_t i = 0; i < w->book->n_kinds; i++)
         if (w->book->kinds[i].calls)
             write_kind(w, &w->book->kinds[i]);
-    end_list(w);
+    pmap__jot_close(&w->jot, ']');
 }
 
 static void write_totals(struct writer *w)
@@ -475,13 +438,13 @@ static void write_lanes(struct writer *w)
     begin_list(w, "lanes");
     for (int pid = 0; pid < w->book->n_ranks; pid++)
         for (int thread = 0; thread < w->book->ranks[pid].threads; thread++) {
-            begin_object(w);
+            pmap__jot_open(&w->jot, '{');
             member(w, "rank", (uint64_t)pid);
             member(w, "thread", (uint64_t)thread);
             member_text(w, "host", w->book->ranks[pid].host);
-            end_object(w);
+            pmap__jot_close(&w->jot, '}');
         }
-    end_list(w);
+    pmap__jot_close(&w->jot, ']');
 }
 
 static void write_clocks(struct writer *w)
@@ -491,15 +454,15 @@ static void write_clocks(struct writer *w)
         const struct pmap__book_rank *rank = &w->book->ranks[pid];
         const struct pmap__clock_look *a = &rank->clock.first, *b = &rank->clock.last;
         uint64_t theirs = w->origin + (uint64_t)a->ahead;
-        begin_object(w);
+        pmap__jot_open(&w->jot, '{');
         member(w, "rank", (uint64_t)pid);
         member_us(w, "offset_us", rank->differs ? (int64_t)(theirs - pmap__clock_ours(&rank->clock, theirs)) : 0);
-        put_name(w, "drift_ppm");
-        fprintf(w->file, "%.3f", rank->differs ? pmap__clock_drift(&rank->clock) : 0);
+        pmap__jot_name(&w->jot, "drift_ppm");
+        pmap__jot_real(&w->jot, rank->differs ? pmap__clock_drift(&rank->clock) : 0);
         member_us(w, "error_us", rank->differs ? (int64_t)(b->known && b->error > a->error ? b->error : a->error) : 0);
-        end_object(w);
+        pmap__jot_close(&w->jot, '}');
     }
-    end_list(w);
+    pmap__jot_close(&w->jot, ']');
 }
 
 static void write_lost(struct writer *w)
@@ -508,12 +471,12 @@ static void write_lost(struct writer *w)
     for (int pid = 0; pid < w->book->n_ranks; pid++) {
         if (w->book->ranks[pid].lost == 0)
             continue;
-        begin_object(w);
+        pmap__jot_open(&w->jot, '{');
         member(w, "rank", (uint64_t)pid);
         member_us(w, "ts", since_origin(w, w->book->ranks[pid].lost));
-        end_object(w);
+        pmap__jot_close(&w->jot, '}');
     }
-    end_list(w);
+    pmap__jot_close(&w->jot, ']');
 }
 
 /* The arguments of the program, as far as they are short. */
@@ -548,13 +511,13 @@ static void write_started(struct writer *w)
 
 static void write_other_data(struct writer *w)
 {
-    w->comma = "";
+    pmap__jot_name(&w->jot, "otherData");
+    pmap__jot_open(&w->jot, '{');
     member_text(w, "pmap", pmap_version());
     member(w, "format", 1);
     write_command(w);
     write_started(w);
-    put_name(w, "complete");
-    fputs(w->book->incomplete ? "false" : "true", w->file);
+    member_bool(w, "complete", !w->book->incomplete);
     member_us(w, "end_us", since_origin(w, w->now));
     write_size(w);
     write_totals(w);
@@ -562,19 +525,23 @@ static void write_other_data(struct writer *w)
     write_kinds(w);
     write_clocks(w);
     write_lost(w);
+    pmap__jot_close(&w->jot, '}');
 }
 
 void pmap__chrome_write(struct pmap__book *book, FILE *file)
 {
-    struct writer writer = {.file = file, .book = book, .now = pmap__now()}, *w = &writer;
+    struct writer writer, *w = &writer;
 
+    w->book = book;
+    w->now = pmap__now();
     for (size_t i = 0; i < book->n_lanes; i++)
         pmap__lane_sort(&book->lanes[i]);
     find_origin(w);
-    fputs("{\"displayTimeUnit\":\"ms\",\n\"otherData\":{", file);
+    pmap__jot_begin(&w->jot, file);
+    pmap__jot_open(&w->jot, '{');
+    member_text(w, "displayTimeUnit", "ms");
     write_other_data(w);
-    fputs("},\n\"traceEvents\":[", file);
-    w->comma = "";
+    begin_list(w, "traceEvents");
     write_names(w);
     for (size_t i = 0; i < book->n_calls; i++)
         write_call(w, &book->calls[i]);
@@ -586,5 +553,6 @@ void pmap__chrome_write(struct pmap__book *book, FILE *file)
     for (size_t i = 0; i < book->n_lanes; i++)
         for (size_t j = 0; j < book->lanes[i].n; j++)
             write_span(w, book->lanes[i].pid, &book->lanes[i].lines[j]);
-    fputs("\n]}\n", file);
+    pmap__jot_raw(&w->jot, "\n]}\n");
+    pmap__jot_end(&w->jot);
 }
