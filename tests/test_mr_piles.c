@@ -225,8 +225,8 @@ static void add_in_turn(struct place *p, size_t n, size_t keys)
 
 static void take_up(struct place *p, size_t share)
 {
-    for (bool more = true; more && p->status == PMAP_OK;)
-        p->status = pmap__store_take_up(&p->store, share, &more, &p->error);
+    for (size_t grows = 1; grows > 0 && p->status == PMAP_OK;)
+        p->status = pmap__store_take_up(&p->store, share, &grows, &p->error);
 }
 
 /* The sums, in order; those of a key are several where runs have it. */

@@ -8,6 +8,7 @@
 #define PMAP_MAPREDUCE_BUDGET_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Half of this rank's share, where ranks_here ranks run on the node: the other half is for the functions and the rest of the program. To
@@ -58,6 +59,13 @@ static inline uint64_t pmap__budget_held(const struct pmap__budget *budget)
 static inline uint64_t pmap__budget_peak(const struct pmap__budget *budget)
 {
     return atomic_load_explicit(&budget->peak, memory_order_relaxed);
+}
+
+/* Are so many bytes left? */
+static inline bool pmap__budget_has(const struct pmap__budget *budget, uint64_t n)
+{
+    uint64_t held = pmap__budget_held(budget);
+    return held <= budget->limit && budget->limit - held >= n;
 }
 
 /* Bytes above the limit, or 0. */

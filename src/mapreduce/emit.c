@@ -149,7 +149,7 @@ static struct pmap__block *next_block(struct pmap_emitter *out, size_t partition
     block = out->blocks[partition] = pmap__block_create(out->site->budget, size > out->site->block ? size : out->site->block);
     if (block == NULL)
         pmap__emitter_no_memory(out);
-    else if (!pmap__shuffle_relieve(out->site))
+    else if (!pmap__shuffle_relieve(out->site, 0))
         out->failed = true;
     return out->failed ? NULL : block;
 }

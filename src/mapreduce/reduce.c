@@ -314,7 +314,8 @@ static void add_counts(struct pmap__site *site, const struct sink *sink, const s
     pthread_mutex_unlock(&site->lock);
 }
 
-/* What a thread may have for reading a partition: together a quarter of the budget. */
+/* What a thread may have for reading a partition: together a quarter of the budget. A pile that is taken up is sure of half of that: for more it has to
+ * find room. */
 static size_t share_of_thread(const struct pmap__site *site)
 {
     return (size_t)(site->budget->limit / 4 / site->n_emitters);
@@ -389,7 +390,7 @@ void pmap__reduce_partition(struct pmap__site *site, const struct pmap__step *st
     enum pmap_status status = open_sink(&sink, step, aside);
     if (status != PMAP_OK) {
         pmap__site_fail_item(status, &sink.error);
-    } else if (pmap__shuffle_take_up(site, sink.partition, share_of_thread(site), sink.onward ? sink.onward->site : site) &&
+    } else if (pmap__shuffle_take_up(site, sink.partition, share_of_thread(site) / 2, sink.onward ? sink.onward->site : site) &&
                open_store(site, sink.partition, again, onward, &source, &sink.error)) {
         bool simple = keys_come_once(&site->plan) || (onward && site->stores[sink.partition].n_runs == 0);
         reduce_source(site, source, simple, &sink);

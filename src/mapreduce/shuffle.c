@@ -94,21 +94,21 @@ static bool send_block(struct pmap__site *site, int rank, size_t partition, stru
 }
 
 /* The stores of the site before first: they are the larger ones, and are read once more only. */
-static enum pmap_status relieve(struct pmap__site *site, struct pmap_error *error)
+static enum pmap_status relieve(struct pmap__site *site, size_t room, struct pmap_error *error)
 {
     enum pmap_status status = PMAP_OK;
 
-    if (site->before && pmap__budget_over(site->budget))
-        status = pmap__stores_relieve(site->before->stores, (size_t)site->before->plan.partitions, error);
-    if (status == PMAP_OK && pmap__budget_over(site->budget))
-        status = pmap__stores_relieve(site->stores, (size_t)site->plan.partitions, error);
+    if (site->before)
+        status = pmap__stores_relieve(site->before->stores, (size_t)site->before->plan.partitions, room, error);
+    if (status == PMAP_OK)
+        status = pmap__stores_relieve(site->stores, (size_t)site->plan.partitions, room, error);
     return status;
 }
 
-bool pmap__shuffle_relieve(struct pmap__site *site)
+bool pmap__shuffle_relieve(struct pmap__site *site, size_t room)
 {
     struct pmap_error error = {0};
-    enum pmap_status status = relieve(site, &error);
+    enum pmap_status status = relieve(site, room, &error);
 
     if (status != PMAP_OK) {
         pmap__site_fail(site, status, &error);
@@ -130,21 +130,21 @@ static enum pmap_status add(struct pmap__site *site, size_t partition, struct pm
     pmap__role_begin(&run, "the combine function", site->place, 0, &said);
     enum pmap_status status = pmap__store_add(&site->stores[partition], block, error);
     if (status == PMAP_OK)
-        status = relieve(site, error);
+        status = relieve(site, 0, error);
     pmap__role_end(&run);
     if (status == PMAP_OK && said.status != PMAP_OK)
         *error = said;
     return status == PMAP_OK ? said.status : status;
 }
 
-static enum pmap_status take_some_up(struct pmap__site *site, size_t partition, size_t share, bool *more, struct pmap_error *error)
+static enum pmap_status take_some_up(struct pmap__site *site, size_t partition, size_t share, size_t *grows, struct pmap_error *error)
 {
     struct pmap__run run;
     struct pmap_error said;
 
     error->text[0] = '\0';
     pmap__role_begin(&run, "the combine function", site->place, 0, &said);
-    enum pmap_status status = pmap__store_take_up(&site->stores[partition], share, more, error);
+    enum pmap_status status = pmap__store_take_up(&site->stores[partition], share, grows, error);
     pmap__role_end(&run);
     if (status == PMAP_OK && said.status != PMAP_OK)
         *error = said;
@@ -153,17 +153,18 @@ static enum pmap_status take_some_up(struct pmap__site *site, size_t partition, 
 
 bool pmap__shuffle_take_up(struct pmap__site *site, size_t partition, size_t share, struct pmap__site *last)
 {
-    for (bool more = true; more && !pmap__item_cancelled();) {
+    size_t grows = 0;
+    do {
         struct pmap_error error;
-        enum pmap_status status = take_some_up(site, partition, share, &more, &error);
+        enum pmap_status status = take_some_up(site, partition, share, &grows, &error);
         if (status != PMAP_OK) {
             pmap__site_fail(site, status, &error); /* some of it is lost: it cannot be reduced again */
             pmap__site_fail_item(status, &error);
             return false;
         }
-        if (!pmap__shuffle_relieve(last))
+        if (!pmap__shuffle_relieve(last, grows))
             return false;
-    }
+    } while (grows > 0 && !pmap__item_cancelled());
     return true;
 }
 

@@ -100,8 +100,8 @@ void pmap__site_fail_item(enum pmap_status status, const struct pmap_error *erro
  * combined and the partition is ours. False: the item has failed, or is cancelled. */
 bool pmap__shuffle_block(struct pmap__site *site, size_t partition, struct pmap__block *block, bool *kept);
 
-/* If the budget is exceeded make runs of what stores have. False: the item has failed. */
-bool pmap__shuffle_relieve(struct pmap__site *site);
+/* Spill what stores have until the budget has room bytes left. False: the item has failed. */
+bool pmap__shuffle_relieve(struct pmap__site *site, size_t room);
 
 /* Bring the pile of a partition back into its table, which may grow to share bytes; what else can be spilled makes room for it, up to what
  * the site last has, to which output goes. False: the item has failed. */

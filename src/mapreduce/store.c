@@ -231,13 +231,13 @@ static struct pmap__store *largest(struct pmap__store stores[], size_t n)
     return most ? best : NULL;
 }
 
-enum pmap_status pmap__stores_relieve(struct pmap__store stores[], size_t n, struct pmap_error *error)
+enum pmap_status pmap__stores_relieve(struct pmap__store stores[], size_t n, size_t room, struct pmap_error *error)
 {
     struct pmap__budget *budget = stores[0].common->budget;
     uint64_t least = budget->limit / 8 / n; /* a run of less would be one of very many */
     enum pmap_status status = PMAP_OK;
 
-    for (size_t tries = 0; tries < n && status == PMAP_OK && pmap__budget_over(budget); tries++) {
+    for (size_t tries = 0; tries < n && status == PMAP_OK && !pmap__budget_has(budget, room); tries++) {
         struct pmap__store *store = largest(stores, n);
         if (store == NULL || atomic_load_explicit(&store->weight, memory_order_relaxed) < least)
             break; /* what holds the memory is not in stores */
@@ -251,7 +251,13 @@ enum pmap_status pmap__stores_relieve(struct pmap__store stores[], size_t n, str
 
 /* ---- Reading ---- */
 
-enum pmap_status pmap__store_take_up(struct pmap__store *store, size_t share, bool *more, struct pmap_error *error)
+/* By half, and pairs have more bytes in it. */
+static size_t next_growth(const struct pmap__store *store)
+{
+    return store->table.held / 2 + 4 * store->common->pile.block;
+}
+
+enum pmap_status pmap__store_take_up(struct pmap__store *store, size_t share, size_t *grows, struct pmap_error *error)
 {
     struct pmap__block *block = NULL;
     enum pmap_status status = PMAP_OK;
@@ -266,7 +272,7 @@ enum pmap_status pmap__store_take_up(struct pmap__store *store, size_t share, bo
     if (block)
         status = add_to_table(store, block, share, &done, error);
     pmap__block_free(store->common->budget, block);
-    *more = !pmap__pile_is_empty(&store->pile);
+    *grows = pmap__pile_is_empty(&store->pile) ? 0 : next_growth(store);
     pthread_mutex_unlock(&store->lock);
     return status;
 }

@@ -50,12 +50,12 @@ void pmap__store_fini(struct pmap__store *store);
  * scratch said: then some of them may be in it. */
 enum pmap_status pmap__store_add(struct pmap__store *store, struct pmap__block *block, struct pmap_error *error);
 
-/* While the budget is exceeded make a run of the largest of n stores, n times at most. Any thread. PMAP_ENOMEM, or what scratch said. */
-enum pmap_status pmap__stores_relieve(struct pmap__store stores[], size_t n, struct pmap_error *error);
+/* Until the budget has room bytes left spill the largest of n stores, n times at most. Any thread. PMAP_ENOMEM, or what scratch said. */
+enum pmap_status pmap__stores_relieve(struct pmap__store stores[], size_t n, size_t room, struct pmap_error *error);
 
-/* Bring some pairs of the pile back into the table, which may grow to share bytes whatever the budget says. *more: there are others. No
- * thread adds any more. PMAP_ENOMEM, or what scratch said: runs may be lost then. */
-enum pmap_status pmap__store_take_up(struct pmap__store *store, size_t share, bool *more, struct pmap_error *error);
+/* Bring some pairs of the pile back into the table, which may grow to share bytes whatever the budget says. *grows: so many bytes it may
+ * take the next time; 0: nothing is left on the pile. No thread adds any more. PMAP_ENOMEM, or what scratch said: pairs are lost then. */
+enum pmap_status pmap__store_take_up(struct pmap__store *store, size_t share, size_t *grows, struct pmap_error *error);
 
 /* All that has been added, but what is in the pile, in order, each record once; of keys that are combined there may still be several records, one behind the
  * other. keep: it can be read again; else the store is empty when the source is closed. any_order: so it may come if that is cheaper, but
