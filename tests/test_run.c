@@ -202,31 +202,43 @@ static void bad_inputs_are_named(void)
 
 /* ---- Options ---- */
 
-static struct run_options options_of(const char *line)
-{
-    static char *argv[40];
+/* Options, and the words of the line that they point to. */
+struct line {
     struct run_options o;
+    char **words, *argv[40];
     size_t n;
-    char **words = run_options_split(line, &n);
+};
 
-    argv[0] = "pmap-run";
-    for (size_t i = 0; i < n; i++)
-        argv[i + 1] = words[i]; /* not freed: the options point there */
-    argv[n + 1] = NULL;
-    free(words);
-    run_options_read(&o, (int)n + 1, argv);
-    return o;
+static struct line *options_of(const char *text)
+{
+    struct line *line = test_array(1, sizeof *line);
+
+    line->words = run_options_split(text, &line->n);
+    line->argv[0] = "pmap-run";
+    for (size_t i = 0; i < line->n; i++)
+        line->argv[i + 1] = line->words[i];
+    run_options_read(&line->o, (int)line->n + 1, line->argv);
+    return line;
+}
+
+static void free_line(struct line *line)
+{
+    run_options_free(&line->o);
+    for (size_t i = 0; i < line->n; i++)
+        free(line->words[i]);
+    free(line->words);
+    free(line);
 }
 
 static void options_end_where_the_command_begins(void)
 {
-    struct run_options o = options_of("-k -j3 --timeout=2m30s echo -k '{} x' ::: a b :::+ c :::: f g");
+    struct line *line = options_of("-k -j3 --timeout=2m30s echo -k '{} x' ::: a b :::+ c :::: f g");
 
-    CHECK_TEXT(o.wrong, "");
-    CHECK(o.keep_order && o.threads == 3 && o.timeout == 150);
-    CHECK(o.words_n == 3 && strcmp(o.words[2], "{} x") == 0);
-    CHECK(o.sources_n == 4 && o.sources[0].n == 2 && o.sources[1].linked && !o.sources[2].linked && strcmp(o.sources[3].path, "g") == 0);
-    run_options_free(&o);
+    CHECK_TEXT(line->o.wrong, "");
+    CHECK(line->o.keep_order && line->o.threads == 3 && line->o.timeout == 150);
+    CHECK(line->o.words_n == 3 && strcmp(line->o.words[2], "{} x") == 0);
+    CHECK(line->o.sources_n == 4 && line->o.sources[0].n == 2 && line->o.sources[1].linked && !line->o.sources[2].linked && strcmp(line->o.sources[3].path, "g") == 0);
+    free_line(line);
 }
 
 static void values_of_options_are_checked(void)
@@ -235,15 +247,15 @@ static void values_of_options_are_checked(void)
                                       "--halt later,fail=1", "--memfree 0", "--memfree 1Q", "--results a.json", "--trim x", "-d ab", "--bogus", "--bar=1", "--joblog"};
 
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        struct run_options o = options_of(bad[i]);
-        CHECK(o.wrong[0] != 0);
-        run_options_free(&o);
+        struct line *line = options_of(bad[i]);
+        CHECK(line->o.wrong[0] != 0);
+        free_line(line);
     }
-    struct run_options o = options_of("--timeout 250% --memfree 1.5G --retries 0 -j 200% --joblog +x ::: 1");
-    CHECK_TEXT(o.wrong, "");
-    CHECK(o.timeout == 0 && o.timeout_share == 2.5 && o.free_memory == 3 * ((size_t)1 << 29) && o.tries > 1000000);
-    CHECK(o.threads >= 2 && o.append && strcmp(o.joblog, "x") == 0);
-    run_options_free(&o);
+    struct line *line = options_of("--timeout 250% --memfree 1.5G --retries 0 -j 200% --joblog +x ::: 1");
+    CHECK_TEXT(line->o.wrong, "");
+    CHECK(line->o.timeout == 0 && line->o.timeout_share == 2.5 && line->o.free_memory == 3 * ((size_t)1 << 29) && line->o.tries > 1000000);
+    CHECK(line->o.threads >= 2 && line->o.append && strcmp(line->o.joblog, "x") == 0);
+    free_line(line);
 }
 
 /* ---- Halts, medians, progress ---- */

@@ -62,7 +62,8 @@ bool run_outcome_unpack(struct pmap_bytes result, struct run_outcome *outcome)
 
 /* ---- The environment of commands ---- */
 
-/* By these a program knows that a launcher started it as a rank, which no command is. */
+/* By these a program knows that a launcher started it as a rank, which no command is; or they ask for something about the farm, and a
+ * command that is a program with pmap would write that into the same file. */
 static const char *const of_ranks[] = {
     "OMPI_COMM_WORLD_",         "OMPI_MCA_ess",           "OMPI_MCA_pmix=",        "OMPI_MCA_orte_ess_",
     "OMPI_MCA_orte_hnp_uri=",   "OMPI_MCA_orte_local_daemon_uri=",                 "OMPI_MCA_orte_app_num=",
@@ -72,7 +73,8 @@ static const char *const of_ranks[] = {
     "OMPI_NUM_APP_CTX=",        "OMPI_FIRST_RANKS=",      "OMPI_APP_CTX_NUM_PROCS=", "OMPI_COMMAND=",
     "OMPI_ARGV=",               "OMPI_FILE_LOCATION=",    "PMIX_",                 "PMI_",
     "PMAP_RANK=",               "PALS_RANKID=",           "MV2_COMM_WORLD_",       "SLURM_STEP_NUM_TASKS=",
-    "PARALLEL_SEQ=",            "PARALLEL_JOBSLOT=",      "PARALLEL_PID=",
+    "MPI_LOCAL",                "PMAP_TRACE=",            "PMAP_REPORT=",          "PMAP_STATS=",
+    "PMAP_PROGRESS=",           "PARALLEL_SEQ=",          "PARALLEL_JOBSLOT=",     "PARALLEL_PID=",
 };
 
 static char **common; /* what all commands find; set before there are threads */
