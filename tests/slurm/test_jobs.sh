@@ -48,6 +48,16 @@ array() {
 }
 check "array.sbatch" array
 
+# Commands from a file, by pmap-run, with a joblog.
+farm() {
+    local job
+    printf 'echo %s\n' one two three >"$directory/tasks.txt"
+    job=$(submit --output=%j.out --export="ALL,PATH=$built/src/tools:$PATH" "$templates/farm.sbatch" tasks.txt) || return 1
+    ends "$job" COMPLETED 60 && has_line "$directory/$job.out" one && has_line "$directory/$job.out" three &&
+        [ "$(wc -l <"$directory/farm.$job.tsv")" = 4 ] || { cat "$directory/$job.out"; return 1; }
+}
+check "farm.sbatch" farm
+
 # ---- scancel ----
 
 # Items run until they are asked to stop: the pool is interrupted, says so, and the job ends with nothing left.
