@@ -3,7 +3,7 @@
  *
  * pmap-run: a farm for commands, used like GNU parallel, on the ranks of an MPI job or the cores of one machine. See its manual.
  *
- * Read in this order: template.h, inputs.h, feed.h (what to run); child.h, keeper.h, order.h (running it, on any rank); job.h, farm.h (the root);
+ * Read in this order: template.h, inputs.h, feed.h (what to run); child.h, keeper.h, order.h (running it, on any rank); job.h, farm.h (the root; farm.c has the story);
  * show.h, log.h, done.h, results.h, halt.h, progress.h (what becomes of it).
  */
 #include "tools/run/farm.h"
