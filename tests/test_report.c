@@ -379,7 +379,7 @@ static void nothing_is_said_of_good_runs(void)
         {.n = 800, .chunksize = 1, .time = one},
         {.n = 800, .chunksize = 10, .time = one},
         {.n = 400, .chunksize = 1, .automatic = true, .time = uneven, .flight = 0.01},
-        {.n = 3200, .chunksize = 4, .time = uneven, .hand_out = 0.01},
+        {.n = 1600, .chunksize = 4, .time = uneven, .hand_out = 0.01},
     };
 
     for (size_t p = 0; p < sizeof plays / sizeof plays[0]; p++) {
@@ -425,7 +425,7 @@ static void small_chunks_are_found(void)
 {
     struct all all;
 
-    if (!advise(&all, 1, 4, &(struct play){.n = 8000, .chunksize = 1, .time = tiny, .hand_out = 0.008}))
+    if (!advise(&all, 1, 4, &(struct play){.n = test_size(8000, 800), .chunksize = 1, .time = tiny, .hand_out = 0.008}))
         return;
     const struct pmap__advice *advice = only(&all, PMAP__LARGER_CHUNKS);
     if (advice) {
@@ -555,14 +555,14 @@ static void costly_failures_are_found(void)
     all_fini(&all);
 }
 
-static double drift(size_t item) { return 1 + (double)item / 800; }
+static double drift(size_t item) { return 1 + (double)item / 800; } /* ms */
 static double third_is_slow(int rank) { return rank == 2 ? 2 : 1; }
 
 static void a_slow_rank_is_found(void)
 {
     struct all all;
 
-    if (!advise(&all, 4, 2, &(struct play){.n = 1600, .chunksize = 1, .time = drift, .speed = third_is_slow}))
+    if (!advise(&all, 4, 2, &(struct play){.n = test_size(1600, 400), .chunksize = 1, .time = drift, .speed = third_is_slow}))
         return;
     const struct pmap__advice *advice = only(&all, PMAP__SLOW_RANK);
     CHECK_SAYING(advice && strcmp(advice->title, "Rank 2 on node1 is slow") == 0, "%s", advice ? advice->title : "");
@@ -621,7 +621,7 @@ static void every_truncated_trace_is_refused(void)
     put_chunk(t, 1, 1, 1, 8, (const double[]){1, 2, 3, 4, 5, 6});
     end_trace(t);
     size_t end = strlen(t->text) - 1; /* without the last line break it is whole */
-    for (size_t size = 1; size < end; size++)
+    for (size_t size = 1; size < end; size += test_size(1, 5))
         if (!CHECK_STATUS(read_text(&run, t->text, size, &error), PMAP_EINVAL) || !CHECK_SAYING(strstr(error.text, "ends in the middle") != NULL, "%s", error.text))
             break;
     if (CHECK_STATUS(read_text(&run, t->text, end, &error), PMAP_OK))
