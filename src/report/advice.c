@@ -506,10 +506,19 @@ static void advise_creation(struct find *f)
 /* Larger than this, the bytes of an item matter more than the message that they are in. */
 #define LARGE_ITEM 4096
 
+/* Map-reduces have phases, which wait for each other, and data that must be moved: their waits are not for the hand-out. */
+static bool is_mapreduce(const struct find *f, const struct pmap__call *call)
+{
+    return strcmp(name(f, call->function), "pmap_mapreduce") == 0;
+}
+
 static void advise_messages(struct find *f)
 {
-    double lost = f->losses->all[PMAP__TRANSFER], saved = of_run(f, lost), items = 0, out = 0, in = 0;
+    double lost = 0, saved, items = 0, out = 0, in = 0;
 
+    for (size_t c = 0; c < f->run->n_calls; c++)
+        lost += is_mapreduce(f, &f->run->calls[c]) ? 0 : f->losses->of_call[c][PMAP__TRANSFER];
+    saved = of_run(f, lost);
     for (size_t c = 0; c < f->run->n_chunks; c++) {
         items += (double)f->run->chunks[c].n;
         out += (double)f->run->chunks[c].bytes_out;
@@ -563,7 +572,7 @@ static void advise_waits(struct find *f)
     for (size_t c = 0; c < f->run->n_calls; c++)
         if (strncmp(name(f, f->run->calls[c].function), "pmap_imap", 9) == 0)
             streams += f->losses->of_call[c][PMAP__WAITING];
-        else
+        else if (!is_mapreduce(f, &f->run->calls[c]))
             others += f->losses->of_call[c][PMAP__WAITING];
     if (is_advised(f, PMAP__LARGER_CHUNKS) || is_advised(f, PMAP__SMALL_CALLS))
         return;
@@ -614,13 +623,13 @@ static void advise_fewer(struct find *f)
         fewer = (lanes(f) + 3) / 4;
     if (fewer > lanes(f) - idle && (double)idle > PMAP__MATTERS * (double)lanes(f))
         fewer = lanes(f) - idle;
-    if (fewer == lanes(f) || f->run->n_spans == 0)
-        return;
+    if (fewer == lanes(f) || !matters(f, f->figures->items_busy / (double)lanes(f)))
+        return; /* or next to nothing was run at all */
     struct pmap__advice *advice = add(f, PMAP__FEWER_LANES, 0, "%s would do", say_count((double)fewer, "thread").text);
     if (idle > 0)
         say(advice, "%zu of %zu threads ran nothing at all. ", idle, lanes(f));
     if (fewer < lanes(f) - idle)
-        say(advice, "On %zu threads instead of %zu all calls together would have taken %s instead of %s, at their best. ", fewer, lanes(f),
+        say(advice, "With %zu instead of %zu threads all calls together would have taken %s instead of %s, at their best. ", fewer, lanes(f),
             say_time(fewer == (lanes(f) + 3) / 4 ? quartered : halved).text, say_time(now).text);
     say(advice, "Others could use these cores; or give the run more items.");
 }
