@@ -11,6 +11,7 @@
 #include "report/json.h"
 #include "report/report.h"
 
+#include <locale.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -651,6 +652,29 @@ static void hostile_numbers_do_no_harm(void)
     }
 }
 
+static void numbers_in_json_have_a_point_in_every_locale(void)
+{
+    static const char *const names[] = {"de_DE.utf8", "fr_FR.utf8", "de_DE", "ps_AF.utf8"};
+    size_t found = 0;
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char *text = NULL;
+        size_t size;
+        if (setlocale(LC_NUMERIC, names[i]) == NULL)
+            continue;
+        struct pmap__json json = {open_memstream(&text, &size), 0};
+        pmap__json_real(&json, NULL, 0.25);
+        pmap__json_real(&json, NULL, -1.5e-9);
+        fclose(json.out);
+        CHECK_TEXT(text, "0.25,-1.5e-09");
+        free(text);
+        found++;
+    }
+    setlocale(LC_NUMERIC, "C");
+    if (found == 0)
+        test_skip("no locale with another decimal point is installed");
+}
+
 static void text_in_json_is_harmless(void)
 {
     char *text;
@@ -728,6 +752,7 @@ int main(int argc, char *argv[])
         TEST(what_is_no_trace_is_refused),
         TEST(every_truncated_trace_is_refused),
         TEST(hostile_numbers_do_no_harm),
+        TEST(numbers_in_json_have_a_point_in_every_locale),
         TEST(text_in_json_is_harmless),
         TEST(every_allocation_may_fail),
         TEST(the_public_call_names_what_is_wrong),

@@ -2,6 +2,8 @@
  * Copyright (c) 2026 the pmap authors */
 #include "mapreduce/format.h"
 
+#include "base/decimal.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,19 +36,6 @@ static struct pmap_view integer(char room[ROOM], int64_t number)
     return digits(room, number < 0 ? 0 - bits : bits, number < 0);
 }
 
-/* What is no digit, sign or exponent is the decimal point of the locale, of one byte or several. */
-static size_t without_locale(char *text, size_t size)
-{
-    size_t point = strspn(text, "+-0123456789e");
-    size_t rest = point + strcspn(text + point, "+-0123456789e");
-
-    if (rest == point)
-        return size;
-    text[point] = '.';
-    memmove(text + point + 1, text + rest, size - rest);
-    return size - (rest - point) + 1;
-}
-
 static struct pmap_view real(char room[ROOM], double number)
 {
     int size = 0;
@@ -63,7 +52,7 @@ static struct pmap_view real(char room[ROOM], double number)
         if (strtod(room, NULL) == number)
             break;
     }
-    return (struct pmap_view){room, without_locale(room, (size_t)size)};
+    return (struct pmap_view){room, pmap__decimal_point(room, (size_t)size)};
 }
 
 /* ---- Parts of a pair ---- */

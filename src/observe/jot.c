@@ -2,6 +2,8 @@
  * Copyright (c) 2026 the pmap authors */
 #include "observe/jot.h"
 
+#include "base/decimal.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -137,16 +139,12 @@ void pmap__jot_us(struct pmap__jot *jot, int64_t ns)
     put_bytes(jot, decimals, sizeof decimals);
 }
 
-/* A locale may want a comma in it, and JSON does not. */
 void pmap__jot_real(struct pmap__jot *jot, double value)
 {
     char text[40];
 
     separate(jot);
-    snprintf(text, sizeof text, "%.6g", isfinite(value) ? value : 0);
-    char *comma = strchr(text, ',');
-    if (comma)
-        *comma = '.';
+    pmap__decimal_point(text, (size_t)snprintf(text, sizeof text, "%.6g", isfinite(value) ? value : 0));
     pmap__jot_raw(jot, text);
 }
 

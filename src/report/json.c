@@ -2,6 +2,8 @@
  * Copyright (c) 2026 the pmap authors */
 #include "report/json.h"
 
+#include "base/decimal.h"
+
 #include <inttypes.h>
 #include <math.h>
 #include <stdbool.h>
@@ -88,6 +90,14 @@ void pmap__json_time(struct pmap__json *json, const char *key, int64_t ns)
     fprintf(json->out, "%" PRId64, ns);
 }
 
+static void print_fraction(FILE *out, double number)
+{
+    char text[40];
+
+    pmap__decimal_point(text, (size_t)snprintf(text, sizeof text, "%.6g", number));
+    fputs(text, out);
+}
+
 void pmap__json_real(struct pmap__json *json, const char *key, double number)
 {
     begin(json, key);
@@ -96,5 +106,5 @@ void pmap__json_real(struct pmap__json *json, const char *key, double number)
     else if (number == floor(number) && fabs(number) < 1e15)
         fprintf(json->out, "%.0f", number);
     else
-        fprintf(json->out, "%.6g", number);
+        print_fraction(json->out, number);
 }
