@@ -145,6 +145,9 @@ class Run:
     def go(self):
         open(os.path.join(self.directory, "go"), "w").close()
 
+    def leave(self):
+        open(os.path.join(self.directory, "leave"), "w").close()
+
     def end(self):
         """Let it go on, to its end; its status."""
         self.go()
@@ -265,6 +268,17 @@ def sums_up(run):
     return None if "both are over" in run.screen.text() else "it did not end"
 
 
+def counts_what_has_left(run):
+    half = r"pmap: simulate: 50 of 100 items \(50%\), "
+    if not run.until(lambda said: re.search(half, said)):
+        return "no such line"
+    run.leave()
+    if not run.until(lambda said: re.search("it has left\n(.*\n)*" + half, said)):
+        return "another line than before"
+    run.end()
+    return None if re.search(r"pmap: simulate: 100 items in ", run.said()) else "the outcome is another"
+
+
 def is_endless(run):
     if not run.until(lambda text: re.search(r"simulate  [|/\\-]  \d+", line_of(text)) and "item 49 is 2401" in text):
         return "no line was drawn"
@@ -363,6 +377,7 @@ test("NO_COLOR is respected", "t2", has_no_color, "map", columns=80, NO_COLOR="1
 test("a dumb terminal gets no escapes", "t2", is_dumb, "map", columns=80, TERM="dumb")
 test("a terminal becomes narrower", "t2", becomes_narrower, "map", columns=100)
 test("calls are added up", "t2", sums_up, "two", columns=100)
+test("a pool that leaves changes nothing", "t2", counts_what_has_left, "leaves", PMAP_PROGRESS_EVERY="0.1")
 test("an endless stream has no end", "t2", is_endless, "endless", columns=80)
 test("what is printed between calls has its own lines", "t2", prints_in_peace, "loop", columns=80)
 for shape in ("v3", "r2", "r2t2"):

@@ -5,6 +5,7 @@
  *
  *     watched map       a map of 100 items, of which item 3 fails and the second half is held
  *     watched two       two such maps at once
+ *     watched leaves    such a map, while another pool, which has run 100 items, leaves
  *     watched endless   a stream without an end, of which 50 items are taken, then more
  *     watched loop      ten short maps, with a line on stdout after each
  *     watched hang      a map of 20 items, of which item 7 is held
@@ -13,7 +14,7 @@
  *     watched MODE isolate       items run in processes of their own
  *
  * In the directory PMAP_TEST_DIR each process leaves its process id in the file pid.RANK, and the root the file ready when it has a pool.
- * What is held goes on when there is a file go.
+ * What is held goes on when there is a file go, and the pool leaves when there is a file leave.
  */
 #include "harness.h"
 
@@ -46,11 +47,11 @@ static void spend(long ns)
     nanosleep(&(struct timespec){.tv_nsec = ns}, NULL);
 }
 
-static void await_go(void)
+static void await(const char *name)
 {
     char path[512];
 
-    path_of(path, "go");
+    path_of(path, name);
     while (access(path, F_OK) != 0)
         spend(2000000);
 }
@@ -69,7 +70,7 @@ static int simulate(struct item i)
     if (i.kind == FAILS)
         return pmap_fail(2, "bad x %d", i.x);
     if (i.kind == HELD)
-        await_go();
+        await("go");
     return i.x * i.x;
 }
 PMAP_TASK(simulate, int, struct item);
@@ -114,6 +115,23 @@ static void run_two(struct pmap_pool *pool)
     printf("both are over\n");
 }
 
+static void run_leaves(struct pmap_pool *pool)
+{
+    struct pmap_pool *other;
+
+    fill(N);
+    pmap_create(&other, .threads = 1, .progress = true);
+    pmap_map(other, simulate, in, out, N);
+    fill(N / 2);
+    struct pmap_result *result = pmap_map_async(pool, simulate, in, out, N);
+    await("leave");
+    pmap_destroy(other);
+    printf("it has left\n");
+    fflush(stdout);
+    pmap_result_get(result, PMAP_FOREVER, NULL);
+    pmap_result_free(result);
+}
+
 static void run_endless(struct pmap_pool *pool)
 {
     int state = 0, y;
@@ -123,7 +141,7 @@ static void run_endless(struct pmap_pool *pool)
         pmap_iter_next(iter, &y, PMAP_FOREVER);
     printf("item 49 is %d\n", y);
     fflush(stdout);
-    await_go();
+    await("go");
     pmap_iter_free(iter);
     printf("the stream is over\n");
 }
@@ -155,7 +173,8 @@ static void run_journal(struct pmap_pool *pool)
 static const struct {
     const char *name;
     void (*run)(struct pmap_pool *pool);
-} modes[] = {{"map", run_map}, {"two", run_two}, {"endless", run_endless}, {"loop", run_loop}, {"hang", run_hang}, {"journal", run_journal}};
+} modes[] = {{"map", run_map},   {"two", run_two},   {"leaves", run_leaves},  {"endless", run_endless},
+             {"loop", run_loop}, {"hang", run_hang}, {"journal", run_journal}};
 
 int main(int argc, char *argv[])
 {

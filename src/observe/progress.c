@@ -62,9 +62,9 @@ static void add_pool(struct sum *sum, struct pmap__tenant *pool)
     sum->open += view.calls - view.over;
 }
 
-static void add_up(struct sum *sum, struct pmap__tenant *const pools[], size_t n)
+static void add_up(struct sum *sum, const struct pmap__progress *p, struct pmap__tenant *const pools[], size_t n)
 {
-    *sum = (struct sum){.open = 0};
+    *sum = (struct sum){.view = {.sum = p->gone, .calls = p->gone_calls, .over = p->gone_calls}};
     for (size_t i = 0; i < n; i++) {
         bool again = false;
         for (size_t k = 0; k < i; k++)
@@ -223,12 +223,21 @@ void pmap__progress_end(struct pmap__progress *p)
     pmap__terminal_close(p->terminal);
 }
 
+void pmap__progress_leave(struct pmap__progress *p, struct pmap__tenant *pool)
+{
+    struct pmap__view view;
+
+    pmap__view_look(pool, &view);
+    pmap__tally_add(&p->gone, &view.sum);
+    p->gone_calls += view.over;
+}
+
 void pmap__progress_look(struct pmap__progress *p, struct pmap__tenant *const pools[], size_t n)
 {
     struct pmap__scene scene;
     struct sum sum;
 
-    add_up(&sum, pools, n);
+    add_up(&sum, p, pools, n);
     if (sum.open == 0)
         return; /* a run ends when its last call says so */
     if (!p->running)
@@ -246,12 +255,12 @@ void pmap__progress_ended(struct pmap__progress *p, struct pmap__tenant *const p
     struct sum sum;
 
     if (p->running) {
-        add_up(&sum, pools, n);
+        add_up(&sum, p, pools, n);
         if (sum.open == 0)
             end_run(p, &sum);
         return;
     }
-    uint64_t over = 0, now = pmap__now();
+    uint64_t over = p->gone_calls, now = pmap__now();
     for (size_t i = 0; i < n; i++)
         over += pmap__view_calls(pools[i]);
     begin_row(p, now, over - 1);

@@ -21,6 +21,8 @@
 struct pmap__progress {
     int terminal;       /* a descriptor; -1: there is none */
     uint64_t every;     /* ns between two lines of a log */
+    struct pmap__tally gone;    /* of pools that have left, */
+    uint64_t gone_calls;        /* and their calls: what has been shown does not go back */
     bool running;
     struct pmap__tally base; /* of all pools, when the run began */
     uint64_t since, calls;      /* when that was, and how many calls were over then; */
@@ -39,6 +41,9 @@ void pmap__progress_end(struct pmap__progress *progress);
 
 /* The pools have come so far: measure that, and show it if it is time. */
 void pmap__progress_look(struct pmap__progress *progress, struct pmap__tenant *const pools[], size_t n);
+
+/* A pool, whose calls are over, is about to leave, and others go on. */
+void pmap__progress_leave(struct pmap__progress *progress, struct pmap__tenant *pool);
 
 /* A call has ended: if it was the last, the run has, too. */
 void pmap__progress_ended(struct pmap__progress *progress, struct pmap__tenant *const pools[], size_t n);

@@ -239,6 +239,9 @@ static void enlist(struct pmap__shown *pool)
     pool->next = show.pools;
     show.pools = pool;
     show.n++;
+    pool->progress = pool->progress && show.with_progress < POOLS;
+    if (pool->progress)
+        pool->tenant->shown.idle = idle;
     if (pool->progress && show.with_progress++ == 0)
         pmap__progress_begin(&show.progress, log_every());
     if (pool->progress)
@@ -258,6 +261,8 @@ static void delist(struct pmap__shown *pool)
     show.n--;
     if (pool->progress && --show.with_progress == 0)
         pmap__progress_end(&show.progress);
+    else if (pool->progress)
+        pmap__progress_leave(&show.progress, pool->tenant);
     pthread_mutex_unlock(&show.lock);
 }
 
@@ -267,8 +272,6 @@ void pmap__show_begin(struct pmap__shown *pool, struct pmap__tenant *tenant, boo
 
     *pool = (struct pmap__shown){.tenant = tenant, .progress = wanted < 0 ? progress : wanted == 1, .signals = signals,
                                     .statistics = flag("PMAP_STATS") == 1, .since = pmap__now()};
-    if (pool->progress)
-        tenant->shown.idle = idle;
     pthread_mutex_lock(&show.life);
     if (signals && show.with_reports++ == 0)
         begin_reports();
