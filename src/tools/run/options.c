@@ -231,6 +231,7 @@ void run_options_help(void)
 {
     printf("Usage: pmap-run [OPTION]... [COMMAND [ARGUMENT]...] [::: VALUE... | :::: FILE...]...\n"
            "       mpirun -n RANKS pmap-run ...\n"
+           "       #!/usr/bin/pmap-run --shebang [OPTION]... [COMMAND]    as the first line of a file\n"
            "Run a command for each argument, as GNU parallel does, on all ranks of an MPI job, or on the cores of this machine.\n"
            "Without sources of arguments they are the lines of standard input; without a command they are the commands.\n\n"
            "  ::: VALUE...    arguments; several sources are combined; :::+ links one to the source before\n"
