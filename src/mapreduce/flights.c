@@ -84,7 +84,7 @@ static struct flight *flight_create(const struct pmap__flight_rules *rules, cons
                                     .n = 1, .base = index, .on_error = PMAP_STOP, .retries = rules->retries,
                                     .retry_delay = rules->retry_delay,
                                     .priority = rules->priority, .seed = rules->seed, .aim = aim, .late = true, .last = rules->last,
-                                    .course = rules->course, .part_of = pmap__flight_part(rules, step->kind)};
+                                    .course = rules->course, .part_of = pmap__flight_part(rules, (enum pmap__step_kind)step->kind)};
     if (pmap__job_init(&flight->job, &form) != PMAP_OK)
         goto fail;
     pmap__job_watch(&flight->job);

@@ -12,6 +12,8 @@
 
 const size_t fuzz_memory = 1 << 20;
 
+enum { HEAD, RECORDS, ERROR, SPAN };
+
 static void read_head(const unsigned char *bytes, size_t size)
 {
     unsigned char again[PMAP__HEAD_MAX];
@@ -93,6 +95,17 @@ static void put_records(void)
     fuzz_put_end();
 }
 
+static void put_span(void)
+{
+    static const struct pmap__span span = {.call = 1, .chunk = 2, .item = 3, .last = 5, .n = 3, .begin = 10, .end = 20, .busy = 9, .attempt = 1};
+    unsigned char bytes[PMAP__SPAN_SIZE];
+
+    pmap__span_encode(&span, bytes);
+    fuzz_put(SPAN, 1);
+    fuzz_put_bytes(bytes, sizeof bytes);
+    fuzz_put_end();
+}
+
 void fuzz_seeds(void)
 {
     static const struct pmap__meetings met = {2, 0, {{77, PMAP_OK, 3}, {78, PMAP_END, 1}}};
@@ -119,4 +132,5 @@ void fuzz_seeds(void)
     fuzz_put(ERROR, 1);
     fuzz_put_bytes(bytes, pmap__error_encode(&sample, bytes));
     fuzz_put_end();
+    put_span();
 }
