@@ -185,7 +185,9 @@ static void show(struct pmap__progress *p, const struct pmap__scene *scene)
     struct pmap__terminal terminal;
     uint64_t now = pmap__now();
 
-    if (p->terminal >= 0 && now - p->row_since >= SHOWN_AFTER) {
+    if (p->terminal >= 0 && !pmap__terminal_is_ours(p->terminal)) {
+        pmap__screen_erase();
+    } else if (p->terminal >= 0 && now - p->row_since >= SHOWN_AFTER) {
         pmap__terminal_look(p->terminal, &terminal);
         size_t columns = pmap__drawing_line(scene, &terminal, text);
         pmap__screen_draw(p->terminal, text, columns, terminal.dumb);

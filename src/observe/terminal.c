@@ -44,6 +44,13 @@ void pmap__terminal_close(int fd)
         close(fd);
 }
 
+bool pmap__terminal_is_ours(int fd)
+{
+    pid_t foreground = tcgetpgrp(fd); /* -1: it has none, or is no controlling terminal of ours: there is no telling */
+
+    return foreground < 0 || foreground == getpgrp() || (fd > STDERR_FILENO && foreground == getpgid(getppid()));
+}
+
 static size_t columns_of(int fd)
 {
     struct winsize size;

@@ -15,6 +15,9 @@
 int pmap__terminal_open(void);
 void pmap__terminal_close(int fd);
 
+/* Is this program in the foreground there, or is that of the launcher? What is in the background draws no line into what somebody types. */
+bool pmap__terminal_is_ours(int fd);
+
 /* How wide it is now, for it may change at any time, and what it shows: NO_COLOR, TERM, LC_ALL, LC_CTYPE, LANG, COLUMNS. */
 void pmap__terminal_look(int fd, struct pmap__terminal *terminal);
 
