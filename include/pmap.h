@@ -395,11 +395,12 @@ bool pmap_interrupted(const struct pmap_pool *pool);
  * were lost only when no other rank is left. A map-reduce of which a rank that died had a part fails, with PMAP_ELOST; the next one does without
  * that rank. A task on a rank that calls exit() is a rank that dies. The root must live.
  *
- * That is possible where pmap_create initialises MPI, for the first pool of the program, with Open MPI 4 over TCP or shared memory, and if
+ * That is possible where pmap_create initialises MPI, for the first pool of the program, with Open MPI 4 or 5 over TCP or shared memory, and if
  * it is started so that the launcher bears it:
  *
- *     srun -K0 --mpi=pmix ./prog
- *     mpirun --mca orte_abort_on_non_zero_status 0 pmap-rank ./prog
+ *     srun -K0 --mpi=pmix ./prog                                       Open MPI 4
+ *     mpirun --mca orte_abort_on_non_zero_status 0 pmap-rank ./prog    Open MPI 4
+ *     mpirun --with-ft ulfm ./prog                                     Open MPI 5
  *
  * Elsewhere pmap_create says PMAP_EINVAL, and what to do; but for what only the launcher knows, such as -K0. A program of one
  * process needs none of it. The price: results and items are copied once more on their way; shared data is there once for each rank, not for each node;

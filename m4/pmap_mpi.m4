@@ -7,7 +7,7 @@
 #
 # What starts the ranks of make check is sought first beside $MPICC and called like it: mpirun.mpich for mpicc.mpich.
 #
-# Sets MPI_CFLAGS, MPI_LIBS, MPIEXEC, HAVE_MPI, the conditional PMAP_MPI and the line pmap_mpi of the summary.
+# Sets MPI_CFLAGS, MPI_LIBS, MPIEXEC, HAVE_MPI, HAVE_ULFM, the conditional PMAP_MPI and the line pmap_mpi of the summary.
 # Without MPI pmap is built for threads alone; with an explicit --with-mpi that is an error.
 AC_DEFUN([PMAP_MPI], [
   AC_ARG_WITH([mpi], [AS_HELP_STRING([--without-mpi], [threads only, even if there is an MPI])], [], [with_mpi=maybe])
@@ -34,6 +34,7 @@ AC_DEFUN([PMAP_MPI], [
      AS_CASE([$pmap_mpi,$with_mpi],
        [no,maybe], [AC_MSG_WARN([no MPI: pmap will know threads only (Debian: apt-get install libopenmpi-dev openmpi-bin)])],
        [no,*], [AC_MSG_ERROR([--with-mpi, but no MPI program links; set MPICC, or MPI_CFLAGS and MPI_LIBS (Debian: apt-get install libopenmpi-dev openmpi-bin)])])])
+  AS_IF([test "$pmap_mpi" = yes], [_PMAP_ULFM])
   AS_CASE([$pmap_mpi],
     [yes*], [AC_DEFINE([HAVE_MPI], [1], [Define to 1 if ranks are joined by MPI.])
              AS_IF([test -z "$MPIEXEC"],
@@ -47,6 +48,20 @@ AC_DEFUN([PMAP_MPI], [
 # its kin (MVAPICH, Intel MPI), which say the whole command: flags that begin like one of the third argument are kept.
 m4_define([_PMAP_MPI_ASK], [{ $MPICC $1 || $MPICC $2; } 2>/dev/null | tr ' ' '\n' |
   grep -E '^-($3)' | tr '\n' ' '])
+
+# Does this MPI tell of dead ranks, and of whether it does? (MPICH 4.0 has the calls, but no MPIX_FT; they end the process.)
+AC_DEFUN([_PMAP_ULFM], [
+  AC_MSG_CHECKING([for ULFM, by which ranks survive others])
+  pmap_save_CFLAGS=$CFLAGS pmap_save_LIBS=$LIBS
+  CFLAGS="$CFLAGS $MPI_CFLAGS" LIBS="$MPI_LIBS $LIBS"
+  AC_LINK_IFELSE([AC_LANG_PROGRAM([[#include <mpi.h>
+#include <mpi-ext.h>]], [[int *on, found, code = MPIX_ERR_PROC_FAILED + MPIX_ERR_PROC_FAILED_PENDING;
+    MPI_Comm_get_attr(MPI_COMM_WORLD, MPIX_FT, &on, &found);
+    return MPIX_Comm_failure_ack(MPI_COMM_WORLD) == code;]])],
+    [pmap_ulfm=yes AC_DEFINE([HAVE_ULFM], [1], [Define to 1 if MPI can tell of dead ranks.])], [pmap_ulfm=no])
+  CFLAGS=$pmap_save_CFLAGS LIBS=$pmap_save_LIBS
+  AC_MSG_RESULT([$pmap_ulfm])
+])
 
 # _PMAP_MPI_TRY(WHAT, CFLAGS, LIBS): take these flags if no others are taken and a program links with them.
 AC_DEFUN([_PMAP_MPI_TRY], [AS_IF([test "$pmap_mpi" = no], [

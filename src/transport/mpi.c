@@ -18,6 +18,7 @@
 #include "transport/mpi_process.h"
 #include "transport/mpi_share.h"
 #include "transport/mpi_star.h"
+#include "transport/mpi_ulfm.h"
 
 #include "base/error.h"
 #include "base/screen.h"
@@ -50,6 +51,7 @@ struct letter {
     MPI_Request *requests; /* one for each piece; NULL if one is enough */
     MPI_Request single;
     int pieces;
+    bool broken;    /* one of them ended because the peer has died: it will never be done */
     int peer;       /* who sent it, or gets it */
     void *token;    /* out: for sent(); NULL if nobody asked */
     void *body;     /* in: where the body goes, */
@@ -68,6 +70,7 @@ struct mpi_port {
     struct slot slots[SLOTS];
     int turn;                /* the slot that was posted first */
     bool busy;               /* the last poll found an envelope */
+    bool probes;             /* slots have no requests: see poll_slot */
     struct letter *out, *in; /* under way */
     struct letter *spare;
     bool *dead;              /* of each rank, on a port that survives; NULL elsewhere */
@@ -163,6 +166,7 @@ static struct letter *letter_take(struct mpi_port *p)
         return NULL;
     letter->requests = NULL;
     letter->pieces = 0;
+    letter->broken = false;
     letter->own = NULL;
     return letter;
 }
@@ -196,6 +200,10 @@ static enum pmap_status post_body(struct mpi_port *p, struct letter *letter, voi
         MPI_Request *request = requests_of(letter) + letter->pieces;
         int code = out ? MPI_Isend((char *)body + at, count, MPI_BYTE, peer, TAG_BODY, p->comm, request)
                        : MPI_Irecv((char *)body + at, count, MPI_BYTE, peer, TAG_BODY, p->comm, request);
+        if (pmap__ulfm_peer_died(code)) {
+            letter->broken = true;
+            return PMAP_OK;
+        }
         if (code != MPI_SUCCESS)
             return PMAP_EMPI;
         letter->pieces++;
@@ -209,10 +217,13 @@ static enum pmap_status test_pieces(struct letter *letter, bool *done)
 {
     int is_done = 1;
 
-    for (int i = 0; i < letter->pieces && is_done; i++)
-        if (MPI_Test(requests_of(letter) + i, &is_done, MPI_STATUS_IGNORE) != MPI_SUCCESS)
+    for (int i = 0; i < letter->pieces && is_done && !letter->broken; i++) {
+        int code = MPI_Test(requests_of(letter) + i, &is_done, MPI_STATUS_IGNORE);
+        letter->broken = pmap__ulfm_peer_died(code);
+        if (code != MPI_SUCCESS && !letter->broken)
             return PMAP_EMPI;
-    *done = is_done;
+    }
+    *done = is_done && !letter->broken;
     return PMAP_OK;
 }
 
@@ -238,11 +249,11 @@ static enum pmap_status unlink_done(struct letter ***at, struct letter **found)
 /* A letter with nothing outside of it, on its way: mostly it has arrived already. */
 static enum pmap_status post(struct mpi_port *p, struct letter *letter)
 {
-    int done;
+    bool done;
 
     letter->next = p->out;
     p->out = letter;
-    if (MPI_Test(&letter->single, &done, MPI_STATUS_IGNORE) != MPI_SUCCESS)
+    if (test_pieces(letter, &done) != PMAP_OK)
         return PMAP_EMPI;
     if (!done)
         return PMAP_OK;
@@ -287,8 +298,13 @@ static enum pmap_status mpi_send(struct pmap__port *port, int to, const unsigned
     memcpy(letter->envelope.bytes, head, head_size);
     if (inside)
         memcpy(letter->envelope.bytes + head_size, body, inside);
-    if (MPI_Isend(&letter->envelope, (int)ENVELOPE_SIZE(head_size, inside), MPI_BYTE, to, TAG_ENVELOPE, p->comm,
-                  requests_of(letter)) != MPI_SUCCESS)
+    int code = MPI_Isend(&letter->envelope, (int)ENVELOPE_SIZE(head_size, inside), MPI_BYTE, to, TAG_ENVELOPE, p->comm,
+                         requests_of(letter));
+    if (pmap__ulfm_peer_died(code)) { /* which the lifeline tells, too */
+        letter_give(p, letter);
+        return PMAP_OK;
+    }
+    if (code != MPI_SUCCESS)
         return PMAP_EMPI;
     letter->pieces = 1;
     if (inlined && token == NULL)
@@ -326,7 +342,8 @@ static enum pmap_status post_slot(struct slot *slot)
 /* A failure shows at the first poll. */
 static void open_slots(struct mpi_port *p)
 {
-    for (int i = 0; i < SLOTS; i++) {
+    p->probes = pmap__ulfm_is_on();
+    for (int i = 0; i < SLOTS && !p->probes; i++) {
         struct slot *slot = &p->slots[i];
         if (MPI_Recv_init(&slot->envelope, sizeof slot->envelope, MPI_BYTE, MPI_ANY_SOURCE, TAG_ENVELOPE, p->comm,
                           &slot->request) == MPI_SUCCESS)
@@ -334,9 +351,21 @@ static void open_slots(struct mpi_port *p)
     }
 }
 
+/* Has it an envelope? Open MPI 5.0.7 loses what is posted for any source when somebody dies, although the standard would have it live on. So with
+ * ULFM nothing is posted: what is on its way is received when it is there. */
+static int poll_slot(const struct mpi_port *p, struct slot *slot, int *done, MPI_Status *status)
+{
+    if (!p->probes)
+        return MPI_Test(&slot->request, done, status);
+    int code = MPI_Iprobe(MPI_ANY_SOURCE, TAG_ENVELOPE, p->comm, done, status);
+    if (code == MPI_SUCCESS && *done)
+        code = MPI_Recv(&slot->envelope, sizeof slot->envelope, MPI_BYTE, status->MPI_SOURCE, TAG_ENVELOPE, p->comm, status);
+    return code;
+}
+
 static void close_slots(struct mpi_port *p)
 {
-    for (int i = 0; i < SLOTS; i++) {
+    for (int i = 0; i < SLOTS && !p->probes; i++) {
         MPI_Cancel(&p->slots[i].request);
         MPI_Wait(&p->slots[i].request, MPI_STATUS_IGNORE);
         MPI_Request_free(&p->slots[i].request);
@@ -418,8 +447,10 @@ static enum pmap_status poll_envelopes(struct mpi_port *p, const struct pmap__re
     for (int i = 0; i < most; i++) {
         struct slot *slot = &p->slots[p->turn];
         MPI_Status status;
-        int done, received;
-        if (MPI_Test(&slot->request, &done, &status) != MPI_SUCCESS)
+        int done, received, code = poll_slot(p, slot, &done, &status);
+        if (pmap__ulfm_peer_died(code) || pmap__ulfm_somebody_died(code, p->comm))
+            return PMAP_OK;
+        if (code != MPI_SUCCESS)
             return PMAP_EMPI;
         if (!done)
             return PMAP_OK;
@@ -428,7 +459,7 @@ static enum pmap_status poll_envelopes(struct mpi_port *p, const struct pmap__re
         if (!sound(&slot->envelope, (size_t)received))
             return PMAP_EMPI;
         enum pmap_status result = open_envelope(p, receiver, &slot->envelope, status.MPI_SOURCE);
-        if (result == PMAP_OK)
+        if (result == PMAP_OK && !p->probes)
             result = post_slot(slot);
         if (result != PMAP_OK)
             return result;

@@ -2,6 +2,8 @@
  * Copyright (c) 2026 the pmap authors */
 #include "transport/mpi_leave.h"
 
+#include "transport/mpi_ulfm.h"
+
 #include "base/error.h"
 
 #include <mpi.h>
@@ -22,12 +24,14 @@
 /* What the ranks need of Open MPI; the user's own words count, if they are among those that are known to do. All addresses must be
  * known before PMIx is left; and of the ways to move messages only these are known to bear it when a peer vanishes. A copy out of the memory of a process that died
  * would fail with a message. Shared memory is not the default: a sender that is killed between the two steps by which it enters a
- * message into a receiver's queue leaves the receiver spinning in there for ever. That is a matter of nanoseconds. */
+ * message into a receiver's queue leaves the receiver spinning in there for ever. That is a matter of nanoseconds. Which addresses reach each
+ * other is a matter of what they look like (weighted): the kernel's routes, which Open MPI 5 would ask, may say none where both are this host's. */
 static const struct {
     const char *name, *value;
 } settings[] = {{"OMPI_MCA_mpi_add_procs_cutoff", "1000000"},
                 {"OMPI_MCA_pml", "ob1"},
                 {"OMPI_MCA_btl", "self,tcp"},
+                {"OMPI_MCA_reachable", "weighted"},
                 {"OMPI_MCA_btl_vader_single_copy_mechanism", "none"}};
 
 /* Is each word of a list of Open MPI's one of these, which end with NULL? */
@@ -112,10 +116,10 @@ static bool is_wrapped(void)
 
 enum pmap_status pmap__mpi_leave_prepare(struct pmap_error *error)
 {
-    if (!is_open_mpi())
-        return pmap__error_set(error, PMAP_EINVAL, "pmap_create: survive is true, but this is not Open MPI 4, the one MPI with which "
-                               "it is known to work");
-    if (getenv("OMPI_COMM_WORLD_SIZE") && !is_wrapped())
+    if (!pmap__ulfm_is_built() && !is_open_mpi())
+        return pmap__error_set(error, PMAP_EINVAL, "pmap_create: survive is true, but this is neither Open MPI 4 nor an MPI with ULFM, "
+                               "such as Open MPI 5: no other is known to bear it");
+    if (!pmap__ulfm_is_built() && getenv("OMPI_COMM_WORLD_SIZE") && !is_wrapped())
         return pmap__error_set(error, PMAP_EINVAL, "pmap_create: survive is true, but mpirun would end all ranks: start with "
                                "mpirun --mca orte_abort_on_non_zero_status 0 ... pmap-rank PROGRAM, or with srun -K0 --mpi=pmix");
     if (check_settings(error) != PMAP_OK)
@@ -147,6 +151,10 @@ enum pmap_status pmap__mpi_leave_check(struct pmap_error *error)
 {
     struct pmix pmix;
 
+    if (pmap__ulfm_is_built())
+        return pmap__ulfm_is_on() ? PMAP_OK
+                                  : pmap__error_set(error, PMAP_EINVAL, "pmap_create: survive is true, but this job was started without "
+                                                    "ULFM: start with mpirun --with-ft ulfm");
     if (find_pmix(&pmix))
         return PMAP_OK;
     return pmap__error_set(error, PMAP_EINVAL, "pmap_create: survive is true, but MPI uses no PMIx (libpmix.so.2) that could be left: "
@@ -173,6 +181,8 @@ void pmap__mpi_leave(bool root)
     struct pmix pmix;
 
     bear_broken_pipes();
+    if (pmap__ulfm_is_built()) /* nobody has to leave */
+        return;
     if (is_wrapped())
         kill(getppid(), root ? SIGRTMIN : SIGRTMIN + 2); /* to pmap-rank: what becomes of the others if this one dies */
     for (int i = 0; find_pmix(&pmix) && i < LEAVES_MAX && pmix.initialized(); i++)

@@ -5,7 +5,9 @@
  * from PMIx, the service by which they found each other. A rank that has left PMIx in good order may vanish, and the others
  * go on over the connections that they have.
  *
- * It is seen to work with Open MPI 4.1 over TCP and shared memory, under srun --mpi=pmix and mpirun. The price: no
+ * Where pmap is built with ULFM (mpi_ulfm.h) nobody leaves, and what is here only sees to it that the launcher has switched that on.
+ *
+ * Leaving is seen to work with Open MPI 4.1 over TCP and shared memory, under srun --mpi=pmix and mpirun. The price: no
  * MPI_Finalize, and nothing that needs PMIx: MPI_Abort, MPI_Comm_spawn, connections to new processes.
  */
 #ifndef PMAP_TRANSPORT_MPI_LEAVE_H

@@ -18,6 +18,7 @@
 #include "base/will.h"
 #include "transport/lifeline.h"
 #include "transport/mpi_leave.h"
+#include "transport/mpi_ulfm.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -287,7 +288,7 @@ static void end_questions(void)
     MPI_Comm_free(&mpi.questions);
 }
 
-/* Survivors cannot finalize MPI: they say goodbye, and go. */
+/* Survivors say goodbye, and go. They cannot finalize MPI, with ULFM neither: MPI_Finalize of Open MPI 5.0.7 mostly waits for the dead. */
 void pmap__mpi_finalize(void)
 {
     if (mpi.survivors) {
@@ -305,10 +306,13 @@ bool pmap__mpi_dies_alone(void)
 }
 
 /* A survivor that cannot go on is as good as dead, and the others go on without it. By a signal, for an exit with another
- * status than 0 is the program's own verdict, and would be heard as such. */
-static void die_alone(void)
+ * status than 0 is the program's own verdict, and would be heard as such. But where it is the root that has died, which is what a lifeline's
+ * thread has to say, that should be heard: mpirun --with-ft ulfm takes deaths by signals, of all ranks even, for success. */
+static void die_alone(int code)
 {
     fflush(NULL);
+    if (pmap__ulfm_is_built() && pmap__lifeline_here())
+        _exit(code);
     kill(getpid(), SIGKILL);
     for (;;)
         pause();
@@ -335,7 +339,7 @@ void pmap__mpi_abort(int code)
     signal(SIGALRM, SIG_DFL);
     alarm(1);
     if (pmap__mpi_dies_alone())
-        die_alone();
+        die_alone(code);
     pmap__will_execute();
     pmap__lifelines_end_all();
     if (mpi.survivors == NULL && may_call()) /* survivors would not hear it */

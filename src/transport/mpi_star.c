@@ -7,6 +7,7 @@
 #include "base/patience.h"
 #include "transport/lifeline.h"
 #include "transport/mpi_process.h"
+#include "transport/mpi_ulfm.h"
 
 #include <limits.h>
 #include <sched.h>
@@ -47,9 +48,11 @@ static enum pmap_status await(const struct pmap__mpi_star *star, MPI_Request *re
 
     for (*gone = false;; rest(since)) {
         bool dead = is_gone(star, rank); /* before the look: what it has sent before it died still counts */
-        if (MPI_Test(request, &done, MPI_STATUS_IGNORE) != MPI_SUCCESS)
+        int code = MPI_Test(request, &done, MPI_STATUS_IGNORE);
+        dead |= i_am_root(star) && pmap__ulfm_peer_died(code);
+        if (code != MPI_SUCCESS && !dead)
             return PMAP_EMPI;
-        if (done)
+        if (code == MPI_SUCCESS && done)
             return PMAP_OK;
         if ((*gone = dead))
             return PMAP_OK;
@@ -70,6 +73,8 @@ static enum pmap_status pass(const struct pmap__mpi_star *star, bool out, int ra
         char *piece = (char *)bytes + at;
         int code = out ? MPI_Isend(piece, count, MPI_BYTE, rank, star->tag, star->comm, &request)
                        : MPI_Irecv(piece, count, MPI_BYTE, rank, star->tag, star->comm, &request);
+        if ((*gone = i_am_root(star) && pmap__ulfm_peer_died(code)))
+            break;
         status = code == MPI_SUCCESS ? await(star, &request, rank, gone) : PMAP_EMPI;
     }
     return status;
