@@ -239,17 +239,12 @@ static void print_phases(struct pmap__json *json, const struct pmap__page *page,
     pmap__json_close(json, ']');
 }
 
-static const char *task_of(const struct pmap__page *page, const struct pmap__report_span *span)
-{
-    return span->call == PMAP__NONE ? "" : name(page, page->run->calls[span->call].task);
-}
-
 static void print_table(struct pmap__json *json, const struct pmap__page *page, const char *key, const struct pmap__report_span *const *spans, size_t n)
 {
     pmap__json_open(json, key, '[');
     for (size_t s = 0; s < n; s++) {
         pmap__json_open(json, NULL, '{');
-        pmap__json_text(json, "task", task_of(page, spans[s]));
+        pmap__json_text(json, "task", name(page, spans[s]->task));
         pmap__json_count(json, "call", spans[s]->number);
         pmap__json_count(json, "item", spans[s]->item);
         pmap__json_count(json, "n", spans[s]->n);
@@ -303,8 +298,8 @@ static void print_bins(struct pmap__json *json, const struct pmap__page *page)
     pmap__json_close(json, ']');
 }
 
-enum { COLUMN_BEGIN, COLUMN_LENGTH, COLUMN_BUSY, COLUMN_ITEM, COLUMN_N, COLUMN_CALL, COLUMN_BAD, COLUMN_ATTEMPT, COLUMNS };
-static const char *const columns[COLUMNS] = {"b", "d", "y", "i", "n", "c", "x", "a"};
+enum { COLUMN_BEGIN, COLUMN_LENGTH, COLUMN_BUSY, COLUMN_ITEM, COLUMN_N, COLUMN_CALL, COLUMN_BAD, COLUMN_ATTEMPT, COLUMN_TASK, COLUMNS };
+static const char *const columns[COLUMNS] = {"b", "d", "y", "i", "n", "c", "x", "a", "t"};
 
 static int64_t value_of(const struct pmap__report_span *span, int column)
 {
@@ -316,6 +311,7 @@ static int64_t value_of(const struct pmap__report_span *span, int column)
     case COLUMN_CALL: return (int64_t)span->number;
     case COLUMN_BAD: return span->failed ? 1 : span->given_up ? 2 : 0;
     case COLUMN_ATTEMPT: return span->attempt;
+    case COLUMN_TASK: return span->task;
     default: return span->begin;
     }
 }
@@ -339,6 +335,15 @@ static void print_column(struct pmap__json *json, const struct pmap__report_span
         pmap__json_time(json, NULL, value - before);
         before = differences ? value : 0;
     }
+    pmap__json_close(json, ']');
+}
+
+/* What column t refers to, and more. */
+static void print_names(struct pmap__json *json, const struct pmap__run *run)
+{
+    pmap__json_open(json, "names", '[');
+    for (size_t i = 0; i < run->n_names; i++)
+        pmap__json_text(json, NULL, run->names[i]);
     pmap__json_close(json, ']');
 }
 
@@ -396,6 +401,7 @@ bool pmap__page_print(FILE *out, const struct pmap__page *page)
         pmap__json_count(&json, "failedSpans", page->figures->failed_spans);
         print_advice(&json, page->advices);
         print_bins(&json, page);
+        print_names(&json, page->run);
         print_lanes(&json, page, shown, &spans);
         pmap__json_close(&json, '}');
         print_lines(out, page_after);

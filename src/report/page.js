@@ -144,7 +144,7 @@ const column = (lane, key, differences) => {
 };
 for (const lane of lanes)
   Object.assign(lane, { begin: column(lane, "b", true), length: column(lane, "d"), pause: column(lane, "y"), item: column(lane, "i", true), n: column(lane, "n"),
-    call: column(lane, "c"), bad: column(lane, "x"), attempt: column(lane, "a") });
+    call: column(lane, "c"), bad: column(lane, "x"), attempt: column(lane, "a"), task: column(lane, "t") });
 const letters = new Map([..."ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"].map((c, i) => [c.charCodeAt(0), i / 63]));
 // Sums of the shares of the bins before each bin, so that any time has its mean at once.
 function sums(texts) {
@@ -176,20 +176,11 @@ function firstSpan(lane, t) { // the first that ends after t
   }
   return low;
 }
-const callList = data.calls.map((c) => ({ ...c, to: c.number + c.calls - 1 })).sort((a, b) => a.number - b.number);
-function findCall(number) {
-  let low = 0, high = callList.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (callList[middle].to < number) low = middle + 1; else high = middle;
-  }
-  return callList[low] && callList[low].number <= number ? callList[low] : null;
-}
 const taskNames = [...new Set(data.tasks.map((t) => t.task))];
 const colourOf = (task) => "--task" + (Math.max(0, taskNames.indexOf(task)) % 8);
 function describe(l, i) {
-  const lane = lanes[l], call = findCall(lane.call[i]), n = lane.n[i], busy = lane.length[i] - lane.pause[i];
-  const what = (call ? call.task : "call " + lane.call[i]) + (n > 1 ? ", " + count(n) + " items from " + count(lane.item[i]) + " on" : ", item " + count(lane.item[i]));
+  const lane = lanes[l], n = lane.n[i], busy = lane.length[i] - lane.pause[i];
+  const what = data.names[lane.task[i]] + (n > 1 ? ", " + count(n) + " items from " + count(lane.item[i]) + " on" : ", item " + count(lane.item[i]));
   return [what, time(lane.length[i]) + (n > 1 ? ", " + time(busy / n) + " an item" : "") + ", at " + time(lane.begin[i]), laneLong(l),
     lane.bad[i] ? (lane.bad[i] === 1 ? "failed" : "gave up") : "", lane.attempt[i] > 1 ? "attempt " + lane.attempt[i] : ""].filter(Boolean);
 }
@@ -277,8 +268,8 @@ function drawAxis(to, from, until, left, width, y, height) {
 }
 // Shades: how busy the row was in each pixel, in the colour of what its first lane ran there.
 function colourAt(l, t) {
-  const lane = lanes[l], i = Math.min(lane.count - 1, firstSpan(lane, t)), call = i >= 0 ? findCall(lane.call[i]) : null;
-  return colourOf(call ? call.task : "");
+  const lane = lanes[l], i = Math.min(lane.count - 1, firstSpan(lane, t));
+  return colourOf(i >= 0 ? data.names[lane.task[i]] : "");
 }
 function drawShades(to, row, y, height, width) {
   const prefix = rowSums(row), b0 = toBin(view.from), perPixel = toBin(view.to - view.from) / plotWidth(), lane = view.byRank ? rankLanes[row][0] : row;
@@ -303,9 +294,8 @@ function drawSpans(to, l, y, height, pixel) {
   for (let i = firstSpan(lane, view.from); i < lane.count && lane.begin[i] < view.to; i++) {
     const x = Math.max(gutter, toX(lane.begin[i])), end = Math.min(gutter + plotWidth(), toX(lane.begin[i] + lane.length[i]));
     if (end - lastX < 0.5 && !lane.bad[i]) continue; // it would be drawn on the same pixel again
-    const call = findCall(lane.call[i]);
     to.globalAlpha = lane.length[i] > 0 ? 0.25 + 0.75 * (1 - lane.pause[i] / lane.length[i]) : 1;
-    to.fillStyle = lane.bad[i] ? colours["--failed"] : colours[colourOf(call ? call.task : "")];
+    to.fillStyle = lane.bad[i] ? colours["--failed"] : colours[colourOf(data.names[lane.task[i]])];
     to.fillRect(x, y, Math.max(0.7, end - x - (end - x > 3 ? 0.8 : 0)), height);
     lastX = end;
   }

@@ -245,7 +245,7 @@ static bool take_span(struct pmap__run *run, const cJSON *event, const cJSON *ar
     s->failed = count(args, "failed", is(args, "status", "failed"));
     s->given_up = count(args, "given_up", is(args, "status", "given_up"));
     s->attempt = (int)number_within(args, "attempt", 1, 1e6);
-    return true;
+    return keep_name(run, text_of(event, "name"), &s->task);
 }
 
 static bool take_call(struct pmap__run *run, const cJSON *event, const cJSON *args)

@@ -25,6 +25,7 @@ struct pmap__report_span {
     uint64_t failed, given_up;
     uint32_t call;     /* index in calls */
     uint32_t lane;     /* index in lanes */
+    uint32_t task;     /* a name: of the task, in a map-reduce with what was done */
     int rank, thread, attempt;
 };
 
