@@ -84,9 +84,9 @@ static bool is(const cJSON *object, const char *key, const char *text)
 /* An id may be a number or a string. */
 static uint64_t id_of(const cJSON *event)
 {
-    const char *text = text_of(event, "id");
+    unsigned long long number = strtoull(text_of(event, "id"), NULL, 10);
 
-    return text[0] ? strtoull(text, NULL, 10) : count(event, "id", 0);
+    return number ? number < (uint64_t)MOST ? number : (uint64_t)MOST : count(event, "id", 0);
 }
 
 static bool keep_text(char **to, const char *text)
