@@ -239,7 +239,7 @@ static void look_at_seats(const struct pmap__root *root, struct pmap__asking *as
                                   .n = atomic_load_explicit(&seat->n, memory_order_relaxed),
                                   .since = atomic_load_explicit(&seat->since, memory_order_relaxed),
                                   .process = pmap__cells_process(root->place->cells, i)};
-        if (atomic_load(&seat->whole) && held.n)
+        if (atomic_load(&seat->whole) && held.task && held.n)
             add_held(asking, &held);
     }
 }
