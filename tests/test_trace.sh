@@ -106,6 +106,13 @@ PMAP_TRACE=$directory/not.json run 0 map "$file"
 verdict "$how" "the program's .trace goes before PMAP_TRACE"
 
 how=ok
+whole=$(realpath "$program")
+(cd "$directory" && PMAP_REPORT=page.html "$whole" away,map run.json >out 2>err) || how="not ok"
+[[ -s $file && -s $directory/page.html ]] || how="not ok"
+verdict "$how" "relative paths are of where the program was when the pool began"
+rm -f "$file" "$directory/page.html"
+
+how=ok
 run 0 map -
 [[ -z $(ls "$directory"/*.json* 2>/dev/null) && $status == 0 ]] || how="not ok"
 verdict "$how" "nothing is written unless it is asked for"

@@ -248,6 +248,13 @@ static void leave(void)
     exit(0);
 }
 
+/* The program goes to another directory. */
+static void go_away(void)
+{
+    if (chdir("/") != 0)
+        exit(99);
+}
+
 /* Another pool while this one lives; both are in the file. */
 static void second(void)
 {
@@ -268,7 +275,7 @@ static const struct {
 } all[] = {{"map", map_items},     {"short", map_short},   {"failures", map_failures}, {"retries", map_retries}, {"nested", map_nested},
            {"costs", map_costs},   {"apply", apply_many},  {"stream", stream},         {"reduce", reduce_items}, {"mapreduce", map_reduce},
            {"crashes", map_crashes}, {"deaths", map_deaths}, {"cancel", cancel},       {"interrupt", interrupt}, {"nothing", nothing},
-           {"leave", leave},       {"second", second}};
+           {"leave", leave},       {"second", second},     {"away", go_away}};
 
 static void initialize(const void *unused)
 {

@@ -201,6 +201,20 @@ static bool set_report(struct pmap__book *book, const char *report)
     return report == NULL || book->report;
 }
 
+/* Where a path leads to now: the program may be in another directory when the file is written. "-" and "" lead nowhere. free() it; NULL without
+ * memory. */
+static char *from_the_top(const char *path)
+{
+    char *here = path[0] == '/' || path[0] == '\0' || strcmp(path, "-") == 0 ? NULL : getcwd(NULL, 0), *whole = NULL;
+
+    if (here == NULL)
+        return strdup(path);
+    if (asprintf(&whole, "%s/%s", here, path) < 0)
+        whole = NULL;
+    free(here);
+    return whole;
+}
+
 /* Under the lock: the book of this path, which may be a new one, with a report, unless NULL; NULL without memory. */
 static struct pmap__book *find_book(const char *path, const char *report, size_t bound)
 {
@@ -213,6 +227,23 @@ static struct pmap__book *find_book(const char *path, const char *report, size_t
     if (book)
         all.books[all.n++] = book;
     return book && set_report(book, report) ? book : NULL;
+}
+
+/* For one pool more; report may be "". NULL without memory. */
+static struct pmap__book *open_book(const char *path, const char *report, size_t bound)
+{
+    char *trace = from_the_top(path), *page = from_the_top(report);
+    struct pmap__book *book = NULL;
+
+    pthread_mutex_lock(&all.lock);
+    if (trace && page)
+        book = find_book(trace, page[0] ? page : NULL, bound);
+    if (book)
+        book->pools++;
+    pthread_mutex_unlock(&all.lock);
+    free(trace);
+    free(page);
+    return book;
 }
 
 /* NULL: not set, or empty. */
@@ -239,11 +270,7 @@ enum pmap_status pmap__trace_prepare(void *argument, struct pmap_error *error)
                                wish->path ? "trace" : "PMAP_TRACE in the environment", path, strerror(errno));
     if (find_bound(wish->call, &bound, error) != PMAP_OK)
         return error->status;
-    pthread_mutex_lock(&all.lock);
-    wish->book = find_book(path ? path : "", report, bound);
-    if (wish->book)
-        wish->book->pools++;
-    pthread_mutex_unlock(&all.lock);
+    wish->book = open_book(path ? path : "", report ? report : "", bound);
     return wish->book ? PMAP_OK : pmap__error_set(error, PMAP_ENOMEM, "%s: no memory for a trace", wish->call);
 }
 
