@@ -15,6 +15,7 @@
  *     generator   as count, from its lines, again and again
  *     delivered   as count, but the output goes through a function
  *     kept        as count, but first into a dataset, and from there
+ *     whole       as count, but the journal is to know of the whole only
  *     plain       as count, without a journal
  *
  * Each split that is mapped appends a line to DIRECTORY/log, 32 bytes; each process names itself in DIRECTORY/pids. The END comes when
@@ -281,7 +282,8 @@ static enum pmap_status run_files(struct pmap_pool *pool, const char *input, con
         return pmap_mapreduce(pool, sorted, PMAP_FILES(input), .split_size = SPLIT, .output = output, .stats = &stats);
     if (strcmp(kind, "packed") == 0)
         return pmap_mapreduce(pool, packed, PMAP_FILES(input), .split_size = SPLIT, .output = output, .stats = &stats);
-    return pmap_mapreduce(pool, count, PMAP_FILES(input), .split_size = SPLIT, .output = output, .stats = &stats);
+    return pmap_mapreduce(pool, count, PMAP_FILES(input), .split_size = SPLIT, .output = output, .stats = &stats,
+                          .whole = strcmp(kind, "whole") == 0);
 }
 
 static enum pmap_status run(struct pmap_pool *pool, const char *kind)

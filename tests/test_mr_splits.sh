@@ -142,6 +142,16 @@ report "a call that is finished is not run again"
 
 begin
 expect count
+job 2 whole kill 40
+[[ ! -e $dir/run.db-splits ]] || complain "splits are kept of a call that is to be known as a whole"
+job 1 whole
+check_end "$splits"
+job 1 whole
+[[ $said == 0\ * && ! -s $dir/log ]] || complain "it says \"$said\", and maps $(lines "$dir/log") splits"
+report "a call that is to be known as a whole keeps no splits"
+
+begin
+expect count
 cut_short 2 count kill 50
 echo "another line" >>"$dir/in/b"
 expect count
