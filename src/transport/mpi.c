@@ -219,8 +219,10 @@ static enum pmap_status test_pieces(struct letter *letter, bool *done)
 
     for (int i = 0; i < letter->pieces && is_done && !letter->broken; i++) {
         int code = MPI_Test(requests_of(letter) + i, &is_done, MPI_STATUS_IGNORE);
+        if (code == MPI_SUCCESS)
+            continue;
         letter->broken = pmap__ulfm_peer_died(code);
-        if (code != MPI_SUCCESS && !letter->broken)
+        if (!letter->broken)
             return PMAP_EMPI;
     }
     *done = is_done && !letter->broken;
@@ -448,10 +450,8 @@ static enum pmap_status poll_envelopes(struct mpi_port *p, const struct pmap__re
         struct slot *slot = &p->slots[p->turn];
         MPI_Status status;
         int done, received, code = poll_slot(p, slot, &done, &status);
-        if (pmap__ulfm_peer_died(code) || pmap__ulfm_somebody_died(code, p->comm))
-            return PMAP_OK;
         if (code != MPI_SUCCESS)
-            return PMAP_EMPI;
+            return pmap__ulfm_peer_died(code) || pmap__ulfm_somebody_died(code, p->comm) ? PMAP_OK : PMAP_EMPI;
         if (!done)
             return PMAP_OK;
         p->busy = true;

@@ -288,7 +288,7 @@ static void end_questions(void)
     MPI_Comm_free(&mpi.questions);
 }
 
-/* Survivors say goodbye, and go. They cannot finalize MPI, with ULFM neither: MPI_Finalize of Open MPI 5.0.7 mostly waits for the dead. */
+/* Survivors say goodbye, and go. They cannot finalize MPI, with ULFM neither: MPI_Finalize of Open MPI 5.0.7 often waits for the dead. */
 void pmap__mpi_finalize(void)
 {
     if (mpi.survivors) {
