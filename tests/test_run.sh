@@ -281,6 +281,9 @@ touch began && has 1000000 && mount --bind memory /proc/meminfo || exit
 "$@" --memfree 500M --joblog joblog 'trap "touch ended; exit 1" TERM; echo {} >>began; until [ -e enough ]; do sleep 0.02; done' ::: 1 2 &
 farm=$!
 await began 2 && has 200000 && await test -e ended && has 1000000 && await began 3 && touch enough && wait $farm
+status=$?
+kill -KILL $farm 2>/dev/null # if it goes on, nobody would end it
+exit $status
 END
     timeout -k 10 "$limit" unshare -m bash world "$farm" -j2 >out 2>err && same $'0\n0' "$(tail -n +2 joblog | cut -f 7)" &&
         same "$(head -n 2 began | tail -n 1)" "$(tail -n 1 began)"
