@@ -451,7 +451,7 @@ static void run_all(struct errand *e, size_t end)
         size_t n = do_errand(e, end);
         if (e->run->ran && !e->fold)
             e->run->ran(e->run, e->begin, e->begin + n);
-        if (e->run->noting)
+        if (e->run->noting && n > 0) /* none: they are to be given to another child, one by one */
             note(e, n);
         e->begin += n;
     }
