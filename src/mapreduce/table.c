@@ -2,6 +2,7 @@
  * Copyright (c) 2026 the pmap authors */
 #include "mapreduce/table.h"
 
+#include "base/error.h"
 #include "mapreduce/hash.h"
 #include "mapreduce/lean.h"
 
@@ -127,15 +128,30 @@ static void free_spare(struct growth *g)
     }
 }
 
+/* A spare piece, of which there are enough (see prepare) where hashes spread. Keys that were chosen by their hashes may take more; and
+ * when half of a table has moved there is no way back. */
+static void *take_piece(struct growth *g)
+{
+    struct piece *piece = g->spare;
+
+    if (piece) {
+        g->spare = piece->next;
+        return piece;
+    }
+    void *memory = aligned_alloc(LINE, PMAP__SEGMENT * g->bigger.each);
+    if (memory == NULL) {
+        pmap__warn("no memory for a table of keys whose hashes are of a kind");
+        abort();
+    }
+    return memory;
+}
+
 static struct pmap__short *place_in(struct growth *g, size_t at)
 {
     char **segment = &g->bigger.segments[at / PMAP__SEGMENT];
 
-    if (*segment == NULL) {
-        struct piece *piece = g->spare; /* there is one: see prepare */
-        g->spare = piece->next;
-        *segment = memset(piece, 0, PMAP__SEGMENT * g->bigger.each);
-    }
+    if (*segment == NULL)
+        *segment = memset(take_piece(g), 0, PMAP__SEGMENT * g->bigger.each);
     return pmap__table_place(&g->bigger, at);
 }
 
