@@ -153,7 +153,7 @@ leaves() { # TITLE RANKS "WHAT WORDS…" FIGURE=VALUE…: there is a file, whate
 
 leaves "exit() without pmap_destroy" 0 "leave" complete=false items=300
 leaves "exit() without pmap_destroy on ranks" 3 "leave" complete=false calls=1
-leaves "a rank that dies and ends the run" 3 "deaths" complete=false calls=1
+leaves "a rank that dies and ends the run" 3 "deaths" complete=false calls=1 lost=1+
 if ((${#launch[@]})) && "${launch[@]}" --version 2>&1 | grep -qE 'Open ?MPI'; then # elsewhere test_survive.sh says why not
     launch+=(--mca orte_abort_on_non_zero_status 0)
     wrapper=("$(realpath "${top_builddir:-$here/..}")/src/tools/pmap-rank")

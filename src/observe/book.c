@@ -225,13 +225,19 @@ void pmap__book_ping(struct pmap__book *book, int pid, const struct pmap__ping *
     pthread_mutex_unlock(&book->lock);
 }
 
-void pmap__book_lose(struct pmap__book *book, int pid)
+void pmap__book_note_lost(struct pmap__book *book, int pid)
 {
-    pthread_mutex_lock(&book->lock);
     struct pmap__book_rank *rank = rank_at(book, pid);
+
     if (rank && rank->lost == 0)
         rank->lost = pmap__now();
     book->incomplete = true;
+}
+
+void pmap__book_lose(struct pmap__book *book, int pid)
+{
+    pthread_mutex_lock(&book->lock);
+    pmap__book_note_lost(book, pid);
     pthread_mutex_unlock(&book->lock);
 }
 

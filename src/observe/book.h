@@ -122,6 +122,7 @@ int pmap__book_pool(struct pmap__book *book, int ranks);
 void pmap__book_rank(struct pmap__book *book, int pid, const char *host, int threads, bool differs);
 void pmap__book_ping(struct pmap__book *book, int pid, const struct pmap__ping *ping, bool at_end);
 void pmap__book_lose(struct pmap__book *book, int pid);
+void pmap__book_note_lost(struct pmap__book *book, int pid); /* the same, under the lock */
 
 /* As those of an observer; pid is the rank's. */
 uint64_t pmap__book_call_begins(struct pmap__book *book, const struct pmap__call_begins *call);

@@ -15,6 +15,7 @@
 #include "observe/book.h"
 #include "observe/chrome.h"
 #include "report/report.h"
+#include "transport/lifeline.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -56,6 +57,7 @@ struct pmap__trace {
     int base;          /* the pid of rank 0 */
     int ranks;
     uint64_t clock;    /* of the root: see struct pmap__hail */
+    atomic_bool over;  /* the pool was abandoned, and that is written: there may be no place and no port any more */
     pthread_mutex_t lock; /* of these: */
     struct talk *talks;   /* by rank */
     struct pmap__trace *next;
@@ -326,6 +328,17 @@ static void spans(struct pmap__observer *observer, int rank, const struct pmap__
     pmap__book_spans(trace_of(observer)->book, trace_of(observer)->base + rank, spans, n);
 }
 
+/* A death that ends the run is told to nobody but the launcher: whoever hears of it first, the loop or a lifeline's thread, ends all ranks. Under
+ * the book's lock. */
+static void note_the_dead(struct pmap__trace *trace)
+{
+    const struct pmap__port *port = trace->place->post->port;
+
+    for (int rank = 0; port && port->lifeline && rank < trace->ranks; rank++)
+        if (pmap__lifeline_is_dead(port->lifeline, rank))
+            pmap__book_note_lost(trace->book, trace->base + rank);
+}
+
 /* With what there is, and in haste: whoever holds a lock may not get to letting it go. */
 static void write_hastily(struct pmap__trace *trace)
 {
@@ -339,13 +352,17 @@ static void write_hastily(struct pmap__trace *trace)
     if (pthread_mutex_timedlock(&trace->book->lock, &until) != 0)
         return;
     trace->book->incomplete = true;
+    note_the_dead(trace);
     write_book(trace->book);
     pthread_mutex_unlock(&trace->book->lock);
 }
 
 static void abandoned(struct pmap__observer *observer)
 {
-    write_hastily(trace_of(observer));
+    struct pmap__trace *trace = trace_of(observer);
+
+    write_hastily(trace);
+    atomic_store(&trace->over, true);
 }
 
 /* However the process ends. */
@@ -354,7 +371,8 @@ static void will(void)
     if (all.process != getpid() || pthread_mutex_trylock(&all.lock) != 0)
         return; /* one is just being opened or closed */
     for (struct pmap__trace *trace = all.traces; trace; trace = trace->next)
-        write_hastily(trace);
+        if (!atomic_load(&trace->over))
+            write_hastily(trace);
     pthread_mutex_unlock(&all.lock);
 }
 

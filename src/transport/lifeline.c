@@ -634,6 +634,12 @@ bool pmap__lifeline_is_gone(const struct pmap__lifeline *line, int rank)
     return rank != line->root && atomic_load_explicit(&line->fates[rank], memory_order_acquire) != ALIVE;
 }
 
+bool pmap__lifeline_is_dead(const struct pmap__lifeline *line, int rank)
+{
+    unsigned char fate = atomic_load_explicit(&line->fates[rank], memory_order_acquire);
+    return rank != line->root && (fate == DIED || fate == UNREACHABLE || fate == TOLD);
+}
+
 bool pmap__lifeline_where(const struct pmap__lifeline *line, int rank, char host[static 64], int *pid)
 {
     if (rank == line->root || atomic_load_explicit(&line->fates[rank], memory_order_acquire) == ABSENT)

@@ -52,6 +52,9 @@ bool pmap__lifeline_news(const struct pmap__lifeline *line);
 /* Is this rank dead, or has it said goodbye, or has it never had a lifeline? On the root; any thread. */
 bool pmap__lifeline_is_gone(const struct pmap__lifeline *line, int rank);
 
+/* Has this rank died, as far as that is heard, whether it has been told or not? On the root; any thread. Not one that said goodbye. */
+bool pmap__lifeline_is_dead(const struct pmap__lifeline *line, int rank);
+
 /* Who, and what happened to it: "rank 3 on node2 died". -1: nobody. *alive, if it is not NULL: when it lived for certain; of a host
  * that cannot be reached that is long ago. */
 #define PMAP__OBITUARY_MAX 160
