@@ -4,6 +4,7 @@
  * sched's clocks, and the book of observe: whatever is joined, no sum changes, and there is never too much.
  */
 #include "base/clock.h"
+#include "engine/recorder.h"
 #include "harness.h"
 #include "observe/book.h"
 #include "observe/thin.h"
@@ -349,6 +350,63 @@ static void pools_have_ranks_by_their_size(void)
     pmap__book_destroy(book);
 }
 
+/* ---- Haste ---- */
+
+static size_t salvaged;
+
+static void keep_salvaged(struct pmap__observer *observer, int rank, const struct pmap__span *spans, size_t n)
+{
+    (void)observer;
+    (void)spans;
+    CHECK_INT(rank, 3);
+    salvaged += n;
+}
+
+static void must_not_be_called(struct pmap__observer *observer, int rank, const struct pmap__span *spans, size_t n)
+{
+    (void)observer;
+    (void)rank;
+    (void)spans;
+    (void)n;
+    CHECK(!"spans() may wait, and was called in haste");
+}
+
+static void note_one(struct pmap__recorder *recorder, struct pmap__observer *observer, int thread)
+{
+    struct pmap__subject subject = {.observer = observer, .number = observer->number, .call = 1, .attempt = 1};
+    struct pmap__noting noting;
+
+    pmap__noting_begin(&noting, recorder, &subject, thread);
+    pmap__noting_piece(&noting, 0, 1);
+    pmap__noting_end(&noting);
+}
+
+/* Whoever writes hastily has the book's lock already, and that of no other observer: so nothing goes the usual way. */
+static void haste_takes_its_own_and_waits_for_nobody(void)
+{
+    static const struct pmap__observer_ops ops = {.spans = must_not_be_called};
+    struct pmap__observer mine = {.ops = &ops, .number = 1}, another = {.ops = &ops, .number = 2};
+    struct pmap__post post;
+    struct pmap__place place = {.rank = 3, .root = 3, .post = &post};
+
+    pmap__post_init(&post, NULL);
+    struct pmap__recorder *recorder = pmap__recorder_create(&place);
+    if (CHECK(recorder != NULL && pmap__recorder_begin(recorder, 3))) {
+        note_one(recorder, &mine, 0);
+        note_one(recorder, &another, 1);
+        note_one(recorder, &mine, 2);
+        salvaged = 0;
+        pmap__recorder_salvage(recorder, &mine, keep_salvaged);
+        CHECK_INT(salvaged, 2);
+        pmap__recorder_salvage(recorder, &mine, keep_salvaged); /* once */
+        CHECK_INT(salvaged, 2);
+        pmap__recorder_salvage(recorder, &another, keep_salvaged);
+        CHECK_INT(salvaged, 3);
+    }
+    pmap__recorder_destroy(recorder);
+    pmap__post_fini(&post);
+}
+
 static const struct test tests[] = {TEST(unknown_clock_is_ours),
                                     TEST(even_ping_is_exact),
                                     TEST(fastest_ping_bounds_the_error),
@@ -365,6 +423,7 @@ static const struct test tests[] = {TEST(unknown_clock_is_ours),
                                     TEST(chunks_are_joined_and_add_up),
                                     TEST(each_duration_is_in_its_class),
                                     TEST(pools_have_ranks_by_their_size),
+                                    TEST(haste_takes_its_own_and_waits_for_nobody),
                                     {NULL, NULL}};
 
 int main(int argc, char *argv[])

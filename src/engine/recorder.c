@@ -115,15 +115,26 @@ static void hand_over(struct pmap__recorder *recorder, struct place *place)
     place->n = 0;
 }
 
-void pmap__recorder_gather(struct pmap__recorder *recorder, bool hurry)
+void pmap__recorder_gather(struct pmap__recorder *recorder)
 {
     for (int thread = 0; thread < recorder->threads; thread++) {
         struct place *place = &recorder->places[thread];
-        if (hurry && pthread_mutex_trylock(&place->lock) != 0)
-            continue;
-        if (!hurry)
-            pthread_mutex_lock(&place->lock);
+        pthread_mutex_lock(&place->lock);
         hand_over(recorder, place);
+        pthread_mutex_unlock(&place->lock);
+    }
+}
+
+void pmap__recorder_salvage(struct pmap__recorder *recorder, struct pmap__observer *observer, pmap__keep_fn *keep)
+{
+    for (int thread = 0; thread < recorder->threads; thread++) {
+        struct place *place = &recorder->places[thread];
+        if (pthread_mutex_trylock(&place->lock) != 0)
+            continue;
+        if (place->n && place->subject.observer == observer) {
+            keep(observer, recorder->rank->rank, place->spans, place->n);
+            place->n = 0;
+        }
         pthread_mutex_unlock(&place->lock);
     }
 }
@@ -184,7 +195,7 @@ static void arrived(struct pmap__resident *resident, struct pmap__letter *letter
     } else if (what == PMAP__PING) {
         send(recorder, rank, observer, PMAP__PING, count, NULL, 0);
     } else if (what == PMAP__GATHER) {
-        pmap__recorder_gather(recorder, false);
+        pmap__recorder_gather(recorder);
         pthread_mutex_lock(&recorder->lock);
         uint64_t letters = letters_to(recorder, observer, false);
         pthread_mutex_unlock(&recorder->lock);

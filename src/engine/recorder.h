@@ -55,8 +55,13 @@ void pmap__recorder_before(struct pmap__recorder *recorder, enum pmap__span_kind
 void pmap__recorder_hail(const struct pmap__recorder *recorder, struct pmap__hail *hail);
 size_t pmap__recorder_begun(struct pmap__recorder *recorder, struct pmap__span spans[], size_t most);
 
-/* Hand over all that threads have noted. hurry: but for what somebody is just noting. */
-void pmap__recorder_gather(struct pmap__recorder *recorder, bool hurry);
+/* Hand over all that threads have noted. */
+void pmap__recorder_gather(struct pmap__recorder *recorder);
+
+/* The same in haste, and waits for nobody: what is noted here for this observer, but for what somebody is just noting, is handed to keep instead
+ * of the observer's spans(), which may wait. */
+typedef void pmap__keep_fn(struct pmap__observer *observer, int rank, const struct pmap__span *spans, size_t n);
+void pmap__recorder_salvage(struct pmap__recorder *recorder, struct pmap__observer *observer, pmap__keep_fn *keep);
 
 /* ---- A thread that runs items ---- */
 

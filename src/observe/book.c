@@ -324,11 +324,10 @@ static void keep(struct pmap__book *book, struct pmap__lane *lane, const struct 
     book->n_lines++;
 }
 
-void pmap__book_spans(struct pmap__book *book, int pid, const struct pmap__span *spans, size_t n)
+void pmap__book_note_spans(struct pmap__book *book, int pid, const struct pmap__span *spans, size_t n)
 {
     struct pmap__lane *lane = NULL;
 
-    pthread_mutex_lock(&book->lock);
     for (size_t i = 0; i < n; i++) {
         if (spans[i].kind == PMAP__SPAN_ITEMS)
             sum_up(book, &spans[i]);
@@ -341,6 +340,12 @@ void pmap__book_spans(struct pmap__book *book, int pid, const struct pmap__span 
         else
             book->missed++;
     }
+}
+
+void pmap__book_spans(struct pmap__book *book, int pid, const struct pmap__span *spans, size_t n)
+{
+    pthread_mutex_lock(&book->lock);
+    pmap__book_note_spans(book, pid, spans, n);
     pthread_mutex_unlock(&book->lock);
 }
 

@@ -132,6 +132,7 @@ void pmap__book_call_ends(struct pmap__book *book, const struct pmap__call_ends 
 void pmap__book_chunk(struct pmap__book *book, int pid, const struct pmap__chunk_ends *chunk);
 void pmap__book_phase(struct pmap__book *book, const struct pmap__phase *phase);
 void pmap__book_spans(struct pmap__book *book, int pid, const struct pmap__span *spans, size_t n);
+void pmap__book_note_spans(struct pmap__book *book, int pid, const struct pmap__span *spans, size_t n); /* the same, under the lock */
 
 /* The class of a duration, and the shortest of that class. */
 size_t pmap__duration_class(uint64_t ns);

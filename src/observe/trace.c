@@ -339,8 +339,14 @@ static void note_the_dead(struct pmap__trace *trace)
             pmap__book_note_lost(trace->book, trace->base + rank);
 }
 
-/* With what there is, and in haste: whoever holds a lock may not get to letting it go. */
-static void write_hastily(struct pmap__trace *trace)
+/* Under the book's lock. */
+static void keep(struct pmap__observer *observer, int rank, const struct pmap__span *spans, size_t n)
+{
+    pmap__book_note_spans(trace_of(observer)->book, trace_of(observer)->base + rank, spans, n);
+}
+
+/* Whoever holds a lock may not get to letting it go. */
+static bool lock_hastily(struct pmap__book *book)
 {
     struct timespec until;
 
@@ -348,9 +354,15 @@ static void write_hastily(struct pmap__trace *trace)
     until.tv_nsec += 300000000;
     until.tv_sec += until.tv_nsec / 1000000000;
     until.tv_nsec %= 1000000000;
-    pmap__recorder_gather(trace->place->recorder, true);
-    if (pthread_mutex_timedlock(&trace->book->lock, &until) != 0)
+    return pthread_mutex_timedlock(&book->lock, &until) == 0;
+}
+
+/* With what there is, and in haste. Elsewhere a thread's place is locked before the book: here nobody waits for a place. */
+static void write_hastily(struct pmap__trace *trace)
+{
+    if (!lock_hastily(trace->book))
         return;
+    pmap__recorder_salvage(trace->place->recorder, &trace->observer, keep);
     trace->book->incomplete = true;
     note_the_dead(trace);
     write_book(trace->book);
@@ -659,7 +671,7 @@ void pmap__trace_end(struct pmap__trace *trace)
 {
     if (trace == NULL)
         return;
-    pmap__recorder_gather(trace->place->recorder, false);
+    pmap__recorder_gather(trace->place->recorder);
     if (!converse(trace, true))
         miss(trace);
     trace->tenant->observer = NULL;
