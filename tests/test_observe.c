@@ -326,6 +326,41 @@ static void chunks_are_joined_and_add_up(void)
     pmap__book_destroy(book);
 }
 
+/* For a page in haste: to a tenth, in which everything is still counted, and the longest span is by itself. */
+static void thinning_out_loses_nothing(void)
+{
+    struct pmap__book *book = make_book(100000);
+    uint64_t call = begin_call(book, "f", 100000), chunks = 0;
+    int apart = 0;
+
+    for (size_t i = 0; i < 100000; i++) {
+        struct pmap__span span = span_of(call, i, i == 70000 ? 990 : 500);
+        pmap__book_spans(book, (int)(i / 100 % 4), &span, 1);
+    }
+    for (uint64_t i = 0; i < 20000; i++)
+        pmap__book_chunk(book, (int)(i % 4), &(struct pmap__chunk_ends){.call = call, .chunk = i + 1, .n = 5, .attempt = 1});
+    for (size_t i = 0; i < 5000; i++)
+        pmap__book_call_ends(book, &(struct pmap__call_ends){.call = begin_call(book, "g", 2), .items = 2});
+    CHECK_INT(book->n_lines, 100000);
+    pmap__thin_out(book);
+    CHECK(book->n_lines <= PMAP__THINNED);
+    CHECK(book->n_chunks <= PMAP__THINNED / 4);
+    CHECK(book->n_calls <= PMAP__THINNED / 4);
+    CHECK_INT(sum_lines(book).lines, book->n_lines);
+    CHECK_INT(sum_lines(book).weight, 100000);
+    CHECK_INT(sum_lines(book).busy, 99999 * 500 + 990);
+    CHECK_INT(book->missed, 0);
+    for (int r = 0; r < 4; r++)
+        for (size_t i = 0; i < book->ranks[r].n; i++)
+            chunks += book->ranks[r].chunks[i].chunks;
+    CHECK_INT(chunks, 20000);
+    for (size_t i = 0; i < book->n_lanes; i++)
+        for (size_t j = 0; j < book->lanes[i].n; j++)
+            apart += book->lanes[i].lines[j].weight == 1 && book->lanes[i].lines[j].longest == 990;
+    CHECK_INT(apart, 1);
+    pmap__book_destroy(book);
+}
+
 static void each_duration_is_in_its_class(void)
 {
     CHECK_INT(pmap__duration_class(0), 0);
@@ -421,6 +456,7 @@ static const struct test tests[] = {TEST(unknown_clock_is_ours),
                                     TEST(alternating_kinds_are_counted),
                                     TEST(calls_that_have_ended_are_joined),
                                     TEST(chunks_are_joined_and_add_up),
+                                    TEST(thinning_out_loses_nothing),
                                     TEST(each_duration_is_in_its_class),
                                     TEST(pools_have_ranks_by_their_size),
                                     TEST(haste_takes_its_own_and_waits_for_nobody),

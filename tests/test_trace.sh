@@ -147,13 +147,17 @@ leaves() { # TITLE RANKS "WHAT WORDS…" FIGURE=VALUE…: there is a file, whate
         return
     fi
     python3 "$here/check_trace.py" "$file" "$@" >>"$directory/out" 2>&1 || how="not ok"
-    ls "$directory"/*.new >>"$directory/out" 2>/dev/null && how="not ok"
+    ls "$directory"/*.new "$directory"/*.html.* >>"$directory/out" 2>/dev/null && how="not ok"
+    [[ -z ${PMAP_REPORT-} ]] || grep -q '</html>' "$PMAP_REPORT" || how="not ok"
     verdict "$how" "$title"
 }
 
 leaves "exit() without pmap_destroy" 0 "leave" complete=false items=300
 leaves "exit() without pmap_destroy on ranks" 3 "leave" complete=false calls=1
 leaves "a rank that dies and ends the run" 3 "deaths" complete=false calls=1 lost=1+
+export PMAP_REPORT=$directory/page.html
+leaves "the same with a report" 3 "deaths" complete=false calls=1 lost=1+
+unset PMAP_REPORT
 if ((${#launch[@]})) && "${launch[@]}" --version 2>&1 | grep -qE 'Open ?MPI'; then # elsewhere test_survive.sh says why not
     launch+=(--mca orte_abort_on_non_zero_status 0)
     wrapper=("$(realpath "${top_builddir:-$here/..}")/src/tools/pmap-rank")

@@ -91,6 +91,7 @@ struct pmap__book {
     int root;              /* the pid of the root */
     int pools;             /* that are open */
     bool incomplete;       /* something is missing that was noted */
+    bool sealed;           /* it has been written for the last time, for the process is being ended */
     uint64_t missed;       /* spans that were dropped, for nothing could be joined any more */
     atomic_uint_fast64_t chunks; /* so far; the last one's number */
 

@@ -256,3 +256,59 @@ void pmap__thin_calls(struct pmap__book *book)
     free(last);
     book->limit_calls = is_enough(book->n_calls, most) ? most : 2 * book->n_calls; /* those that have not ended stay */
 }
+
+/* ---- All ---- */
+
+/* Step by step: a bound that is three quarters of what there is has neighbours joined once, and lets the longest stay. */
+static size_t bound_for(size_t n)
+{
+    return n - n / 4;
+}
+
+static void thin_spans_out(struct pmap__book *book)
+{
+    size_t before = SIZE_MAX;
+
+    while (book->n_lines > PMAP__THINNED && book->n_lines < before) {
+        struct rule rule;
+        before = book->n_lines;
+        book->bound = bound_for(before);
+        rule = find_rule(book);
+        thin_lanes(book, &rule);
+        rule.far = false;
+        if (!is_enough(book->n_lines, book->bound))
+            thin_lanes(book, &rule);
+    }
+}
+
+static void thin_chunks_out(struct pmap__book *book)
+{
+    size_t before = SIZE_MAX;
+
+    while (book->n_chunks > PMAP__THINNED / 4 && book->n_chunks < before) {
+        before = book->n_chunks;
+        book->bound = 4 * bound_for(before);
+        pmap__thin_chunks(book);
+    }
+}
+
+static void thin_calls_out(struct pmap__book *book)
+{
+    size_t before = SIZE_MAX;
+
+    while (book->n_calls > PMAP__THINNED / 4 && book->n_calls < before) {
+        before = book->n_calls;
+        book->bound = 4 * bound_for(before);
+        pmap__thin_calls(book);
+    }
+}
+
+void pmap__thin_out(struct pmap__book *book)
+{
+    size_t bound = book->bound;
+
+    thin_spans_out(book);
+    thin_chunks_out(book);
+    thin_calls_out(book);
+    book->bound = bound;
+}

@@ -14,6 +14,7 @@
 #include "engine/wait.h"
 #include "observe/book.h"
 #include "observe/chrome.h"
+#include "observe/thin.h"
 #include "report/report.h"
 #include "transport/lifeline.h"
 
@@ -150,7 +151,7 @@ static bool write_trace(struct pmap__book *book)
     return well;
 }
 
-/* Of a trace as it would be in the file. */
+/* Of the book as it would be in the file. */
 static void write_report(struct pmap__book *book)
 {
     struct pmap_error error;
@@ -170,10 +171,17 @@ static void write_report(struct pmap__book *book)
 }
 
 /* Under the book's lock. What cannot be written there is a warning for: the run itself was fine. */
-static void write_book(struct pmap__book *book)
+static void write_file(struct pmap__book *book)
 {
     if (!write_trace(book))
         pmap__warn("the trace %s cannot be written: %s", book->path, strerror(errno));
+}
+
+static void write_book(struct pmap__book *book)
+{
+    if (book->sealed)
+        return;
+    write_file(book);
     write_report(book);
 }
 
@@ -357,35 +365,72 @@ static bool lock_hastily(struct pmap__book *book)
     return pthread_mutex_timedlock(&book->lock, &until) == 0;
 }
 
-/* With what there is, and in haste. Elsewhere a thread's place is locked before the book: here nobody waits for a place. */
-static void write_hastily(struct pmap__trace *trace)
+/* All that there is, of a pool that has not ended. Elsewhere a thread's place is locked before the book: here nobody waits for a place. Under
+ * the book's lock. */
+static void salvage(struct pmap__trace *trace)
 {
-    if (!lock_hastily(trace->book))
-        return;
     pmap__recorder_salvage(trace->place->recorder, &trace->observer, keep);
     trace->book->incomplete = true;
     note_the_dead(trace);
+}
+
+static void write_unfinished(struct pmap__trace *trace)
+{
+    if (!lock_hastily(trace->book))
+        return;
+    salvage(trace);
     write_book(trace->book);
     pthread_mutex_unlock(&trace->book->lock);
+}
+
+/* The launcher may kill this process at any moment, and within a second somebody does: the file goes first, and the page, which takes longer than
+ * the file if it is of all that is in it, is of less. Nobody writes this book after that. */
+static void write_hastily(struct pmap__trace *trace)
+{
+    struct pmap__book *book = trace->book;
+
+    if (!lock_hastily(book))
+        return;
+    if (!book->sealed) {
+        for (struct pmap__trace *other = all.traces; other; other = other->next)
+            if (other->book == book && !atomic_load(&other->over))
+                salvage(other);
+        write_file(book);
+        pmap__thin_out(book);
+        write_report(book);
+        book->sealed = true;
+    }
+    pthread_mutex_unlock(&book->lock);
 }
 
 static void abandoned(struct pmap__observer *observer)
 {
     struct pmap__trace *trace = trace_of(observer);
 
-    write_hastily(trace);
+    write_unfinished(trace);
     atomic_store(&trace->over, true);
 }
 
-/* However the process ends. */
-static void will(void)
+/* Have all that are open written. Not if one is just being opened or closed. */
+static void write_all(void (*write)(struct pmap__trace *trace))
 {
     if (all.process != getpid() || pthread_mutex_trylock(&all.lock) != 0)
-        return; /* one is just being opened or closed */
+        return;
     for (struct pmap__trace *trace = all.traces; trace; trace = trace->next)
         if (!atomic_load(&trace->over))
-            write_hastily(trace);
+            write(trace);
     pthread_mutex_unlock(&all.lock);
+}
+
+static void will(void)
+{
+    write_all(write_hastily);
+}
+
+/* Nobody hurries this. */
+static void at_exit(void)
+{
+    write_all(write_unfinished);
 }
 
 static const struct pmap__observer_ops ops = {call_begins, call_part, call_grows, call_ends, chunk_ends, phase, spans, abandoned};
@@ -616,7 +661,7 @@ static void list(struct pmap__trace *trace)
 {
     pthread_mutex_lock(&all.lock);
     if (all.process == 0)
-        atexit(will);
+        atexit(at_exit);
     all.process = getpid();
     pmap__will_make(will);
     trace->next = all.traces;

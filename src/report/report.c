@@ -36,11 +36,31 @@ static enum pmap_status cannot(struct pmap_error *error, const char *path, const
     return pmap__error_set(error, PMAP_EINVAL, "pmap: %s cannot be %s: %s", path, verb, strerror(errno));
 }
 
-static enum pmap_status print_to(FILE *out, const char *path, const struct pmap__run *run, struct pmap_error *error)
+struct text {
+    char *bytes; /* malloc'ed */
+    size_t size;
+};
+
+/* A page is written when it is whole: what is being written while the process is ended stays behind. */
+static enum pmap_status compose(struct text *text, const struct pmap__run *run, struct pmap_error *error)
 {
-    if (!print(out, run))
+    struct text page = {.bytes = NULL};
+    FILE *out = open_memstream(&page.bytes, &page.size);
+    bool well = out && print(out, run);
+
+    if (out && fclose(out) != 0)
+        well = false;
+    if (!well) {
+        free(page.bytes);
         return pmap__error_set(error, PMAP_ENOMEM, "pmap: no memory for the report of %s", run->file);
-    if (fflush(out) != 0 || ferror(out))
+    }
+    *text = page;
+    return PMAP_OK;
+}
+
+static enum pmap_status print_to(FILE *out, const char *path, const struct text *page, struct pmap_error *error)
+{
+    if (fwrite(page->bytes, 1, page->size, out) != page->size || fflush(out) != 0)
         return cannot(error, path, "written");
     return PMAP_OK;
 }
@@ -55,14 +75,14 @@ static FILE *open_aside(const char *aside)
     return fd >= 0 ? fdopen(fd, "w") : NULL;
 }
 
-static enum pmap_status write_aside(const char *aside, const char *path, const struct pmap__run *run, struct pmap_error *error)
+static enum pmap_status write_aside(const char *aside, const char *path, const struct text *page, struct pmap_error *error)
 {
     FILE *out = open_aside(aside);
     enum pmap_status status;
 
     if (out == NULL)
         return cannot(error, path, "written");
-    status = print_to(out, path, run, error);
+    status = print_to(out, path, page, error);
     if (fclose(out) != 0 && status == PMAP_OK)
         status = cannot(error, path, "written");
     if (status == PMAP_OK && rename(aside, path) != 0)
@@ -80,31 +100,31 @@ static bool is_special(const char *path)
     return stat(path, &what) == 0 && !S_ISREG(what.st_mode);
 }
 
-static enum pmap_status write_there(const char *path, const struct pmap__run *run, struct pmap_error *error)
+static enum pmap_status write_there(const char *path, const struct text *page, struct pmap_error *error)
 {
     FILE *out = fopen(path, "w");
-    enum pmap_status status = out ? print_to(out, path, run, error) : cannot(error, path, "written");
+    enum pmap_status status = out ? print_to(out, path, page, error) : cannot(error, path, "written");
 
     if (out && fclose(out) != 0 && status == PMAP_OK)
         status = cannot(error, path, "written");
     return status;
 }
 
-static enum pmap_status write_page(const char *path, const struct pmap__run *run, struct pmap_error *error)
+static enum pmap_status write_page(const char *path, const struct text *page, struct pmap_error *error)
 {
     size_t size = strlen(path) + 32;
     enum pmap_status status;
     char *aside;
 
     if (strcmp(path, "-") == 0)
-        return print_to(stdout, "standard output", run, error);
+        return print_to(stdout, "standard output", page, error);
     if (is_special(path))
-        return write_there(path, run, error);
+        return write_there(path, page, error);
     aside = malloc(size);
     if (aside == NULL)
         return pmap__error_set(error, PMAP_ENOMEM, "pmap: no memory for the report %s", path);
     snprintf(aside, size, "%s.%ld", path, (long)getpid());
-    status = write_aside(aside, path, run, error);
+    status = write_aside(aside, path, page, error);
     free(aside);
     return status;
 }
@@ -112,12 +132,17 @@ static enum pmap_status write_page(const char *path, const struct pmap__run *run
 static enum pmap_status convert(FILE *in, const char *name, const char *path, struct pmap_error *error)
 {
     struct pmap__run run;
+    struct text page;
     enum pmap_status status = pmap__run_read(&run, in, name, error);
 
     if (status != PMAP_OK)
         return status;
-    status = write_page(path, &run, error);
+    status = compose(&page, &run, error);
     pmap__run_fini(&run);
+    if (status != PMAP_OK)
+        return status;
+    status = write_page(path, &page, error);
+    free(page.bytes);
     return status;
 }
 
