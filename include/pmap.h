@@ -428,7 +428,8 @@ int pmap_threads(const struct pmap_pool *pool);
  * The root sees mpirun's terminal, too. Where stderr is no terminal a line comes every 30 s (PMAP_PROGRESS_EVERY in the environment: so many seconds).
  * The time that is left follows from the mean time of items, in which those that still run count, and the longest so far: no more than a guess.
  *
- * SIGUSR2 has the root print a report on stderr: what each rank is doing now, which items, and for how long. It may be sent to the root, to
+ * SIGUSR2 has the root print a report on stderr: what each rank is doing now, which items, and for how long. Of another rank's chunks those are named
+ * that it got first, as many as it has threads, for it runs no more at a time; the others wait, and are counted. It may be sent to the root, to
  * mpirun, which hands it on to all, or to any rank: it is one report in each case. So a rank that hangs is found from outside.
  * As of other signals, there is no handler with .signals = PMAP_SIGNALS_OFF, or if the program has one.
  *

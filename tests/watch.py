@@ -309,7 +309,7 @@ def says_nothing(run):
     return None if run.said() == "the map said PMAP_EFAILED\n" else "it says something"
 
 
-def reports_at(target, ranks=1, words="simulate, item 7, for"):
+def reports_at(target, ranks=1, words="simulate, item 7, for", look=None):
     """SIGUSR2 to the program ("root"), to rank 1, or to what was started: one report."""
 
     def body(run):
@@ -330,6 +330,9 @@ def reports_at(target, ranks=1, words="simulate, item 7, for"):
             while time.monotonic() < pause:
                 run.read()
         text = run.said()[seen:]
+        complaint = look(run, text) if look else None
+        if complaint:
+            return complaint
         if run.end() != 0 or "the map said PMAP_OK" not in run.said():
             return "it did not end well"
         if run.said().count("report of") != reports:
@@ -337,9 +340,24 @@ def reports_at(target, ranks=1, words="simulate, item 7, for"):
         for rank in range(ranks):
             if f"  rank {rank}" not in text:
                 return f"rank {rank} is not in the report"
+        for threads, held in re.findall(r"  rank \d+[^\n]* of (\d+) threads? busy[^\n]*\n((?:    [^\n]*\n)*)", text):
+            if held.count("    chunk: ") > int(threads) or not re.fullmatch(r"(    (chunk|thread \d+)[^\n]*\n)*(    and \d+ chunks? that waits?\n)?", held):
+                return f"{threads} threads hold {held!r}"
         return None
 
     return body
+
+
+QUEUE = r"  rank 1[^\n]* of 1 thread busy[^\n]*\n    chunk: simulate, item ([7-9]|\d\d), for [^\n]*\n    and \d+ chunks? that waits?\n"
+
+
+def names_what_runs(run, text):
+    """The other rank has one thread, and chunks of one item, which are held: no other begins."""
+    item = re.search(QUEUE, text).group(1)
+    while not run.exists(f"held.{item}"):
+        if not run.read():
+            return f"item {item} has not begun"
+    return None
 
 
 def has_a_table(run):
@@ -392,6 +410,7 @@ test("SIGUSR2", "t2", reports_at("root"), "hang", "quiet")
 test("SIGUSR2, isolated", "t2", reports_at("root", words=r"thread \d+, in process \d+: simulate, item 7, for"), "hang", "isolate")
 test("SIGUSR2", "v3", reports_at("root", 3), "hang", "quiet")
 test("SIGUSR2 to the root", "r2", reports_at("root", 2), "hang", "quiet")
+test("SIGUSR2 tells what runs from what waits", "r2", reports_at("root", 2, QUEUE, names_what_runs), "queue", "quiet")
 test("SIGUSR2 to another rank", "r2t2", reports_at("rank 1", 2), "hang", "quiet")
 test("SIGUSR2 to all", "r2", reports_at("launcher", 2), "hang", "quiet")
 test("SIGUSR2, isolated", "r2", reports_at("root", 2), "hang", "isolate")

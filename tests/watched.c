@@ -9,12 +9,13 @@
  *     watched endless   a stream without an end, of which 50 items are taken, then more
  *     watched loop      ten short maps, with a line on stdout after each
  *     watched hang      a map of 20 items, of which item 7 is held
+ *     watched queue     a map of 100 items, of which all from item 7 on are held
  *     watched journal   a map of 100 items with a journal, run.db
  *     watched MODE quiet         progress is not asked for
  *     watched MODE isolate       items run in processes of their own
  *
  * In the directory PMAP_TEST_DIR each process leaves its process id in the file pid.RANK, and the root the file ready when it has a pool.
- * What is held goes on when there is a file go, and the pool leaves when there is a file leave.
+ * An item that is held leaves the file held.ITEM. What is held goes on when there is a file go, and the pool leaves when there is a file leave.
  */
 #include "harness.h"
 
@@ -69,8 +70,12 @@ static int simulate(struct item i)
     spend(1000000);
     if (i.kind == FAILS)
         return pmap_fail(2, "bad x %d", i.x);
-    if (i.kind == HELD)
+    if (i.kind == HELD) {
+        char name[64];
+        snprintf(name, sizeof name, "held.%d", i.x);
+        leave_file(name, 0);
         await("go");
+    }
     return i.x * i.x;
 }
 PMAP_TASK(simulate, int, struct item);
@@ -164,6 +169,13 @@ static void run_hang(struct pmap_pool *pool)
     printf("the map said %s\n", pmap_status_name(status));
 }
 
+static void run_queue(struct pmap_pool *pool)
+{
+    fill(7);
+    enum pmap_status status = pmap_map(pool, simulate, in, out, N, .chunksize = 1);
+    printf("the map said %s\n", pmap_status_name(status));
+}
+
 static void run_journal(struct pmap_pool *pool)
 {
     fill(N);
@@ -174,7 +186,7 @@ static const struct {
     const char *name;
     void (*run)(struct pmap_pool *pool);
 } modes[] = {{"map", run_map},   {"two", run_two},   {"leaves", run_leaves},  {"endless", run_endless},
-             {"loop", run_loop}, {"hang", run_hang}, {"journal", run_journal}};
+             {"loop", run_loop}, {"hang", run_hang}, {"queue", run_queue}, {"journal", run_journal}};
 
 int main(int argc, char *argv[])
 {

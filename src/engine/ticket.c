@@ -46,7 +46,7 @@ struct pmap__ticket *pmap__ticket_take(struct pmap__tickets *tickets, struct pma
     if (ticket == NULL)
         return NULL;
     *ticket = (struct pmap__ticket){.job = job, .rank = rank, .begin = begin, .n = n, .first = pmap__job_named(job, begin),
-                                     .single = job->place_in_line.single, .number = ticket->number};
+                                     .single = job->place_in_line.single, .number = ticket->number, .turn = tickets->turns++};
     return ticket;
 }
 

@@ -22,6 +22,7 @@ struct pmap__ticket {
     size_t grain;          /* positions that a thread takes at a time */
     bool single;           /* of a job of one piece */
     uint64_t since;        /* when it was handed out, roughly */
+    uint64_t turn;         /* how many were handed out before it */
     uint64_t dealt;        /* when, if its items were lost before; else 0: a first loss always counts */
     struct pmap__lasting lasting; /* what it adds to what the rank holds */
     bool landing; /* the answer is on its way to its place */
@@ -43,6 +44,7 @@ struct pmap__ticket {
 struct pmap__tickets {
     struct pmap__ticket **all;
     uint64_t count, room;
+    uint64_t turns; /* tickets that have been taken, ever */
     struct pmap__ticket *free;
 };
 

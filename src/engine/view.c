@@ -252,7 +252,7 @@ static void look_at_tickets(struct pmap__root *root, struct pmap__asking *asking
             continue;
         add_held(asking, &(struct pmap__held){.rank = ticket->rank, .thread = -1, .task = ticket->job->form.task,
                                               .first = pmap__job_item(ticket->job, ticket->begin),
-                                              .n = pmap__job_items(ticket->job, ticket->n), .since = ticket->since,
+                                              .n = pmap__job_items(ticket->job, ticket->n), .since = ticket->since, .turn = ticket->turn,
                                               .scattered = ticket->job->order && ticket->n > 1});
     }
 }
@@ -291,6 +291,8 @@ static int by_rank(const void *a, const void *b)
     const struct pmap__held *x = a, *y = b;
     if (x->rank != y->rank)
         return x->rank < y->rank ? -1 : 1;
+    if (x->turn != y->turn)
+        return x->turn < y->turn ? -1 : 1;
     return x->since < y->since ? -1 : x->since > y->since;
 }
 

@@ -92,10 +92,12 @@ struct pmap__held {
     size_t first, n;    /* the first item, and how many */
     bool scattered;     /* they do not follow each other */
     uint64_t since;     /* as pmap__now(): handed out, or begun */
+    uint64_t turn;      /* of a chunk: how many were handed out before it */
 };
 
-/* Up to room of them, by rank; *n is how many there are. The root's loop is asked, and waited for so many ns; false if it did not
- * come, because it waits for a rank or is stepped by a program that computes: then only what the root's own threads do is there. */
+/* Up to room of them, by rank; a rank's chunks in the order in which they were handed out, which is mostly that in which it begins them. *n is how
+ * many there are. The root's loop is asked, and waited for so many ns; false if it did not come, because it waits for a rank or is stepped by a
+ * program that computes: then only what the root's own threads do is there. */
 bool pmap__view_held(struct pmap__root *root, struct pmap__held held[], size_t room, size_t *n, uint64_t patience);
 
 #endif

@@ -60,7 +60,8 @@ static void print_items(FILE *out, const struct pmap__held *held)
     fprintf(out, ", for %s\n", ago(word, held->since));
 }
 
-static void print_rank(FILE *out, const struct pmap__root *root, int rank)
+/* Its threads. */
+static int print_rank(FILE *out, const struct pmap__root *root, int rank)
 {
     struct pmap__view_rank r;
 
@@ -79,6 +80,19 @@ static void print_rank(FILE *out, const struct pmap__root *root, int rank)
     else
         fprintf(out, ": %d of %d thread%s busy, %llu items so far\n", r.busy, r.threads, r.threads == 1 ? "" : "s",
                 (unsigned long long)r.items);
+    return r.threads;
+}
+
+/* What a rank holds. A chunk keeps a thread busy, or several: so it does not run more of them than it has threads, and it begins with those that it
+ * got first, but for single items, which may overtake. */
+static void print_rank_holds(FILE *out, const struct pmap__held held[], size_t n, int threads)
+{
+    size_t most = threads > 0 ? (size_t)threads : 1, told = held[0].thread >= 0 || n < most ? n : most, rest = n - told;
+
+    for (size_t i = 0; i < told; i++)
+        print_items(out, &held[i]);
+    if (rest)
+        fprintf(out, "    and %zu chunk%s that wait%s\n", rest, rest == 1 ? "" : "s", rest == 1 ? "s" : "");
 }
 
 static void print_root(FILE *out, struct pmap__root *root)
@@ -89,9 +103,12 @@ static void print_root(FILE *out, struct pmap__root *root)
     size_t told = held == NULL ? 0 : n < ROOM ? n : ROOM;
 
     for (int rank = 0; rank < pmap__view_ranks(root); rank++) {
-        print_rank(out, root, rank);
-        for (; at < told && held[at].rank == rank; at++)
-            print_items(out, &held[at]);
+        int threads = print_rank(out, root, rank);
+        size_t from = at;
+        while (at < told && held[at].rank == rank)
+            at++;
+        if (at > from)
+            print_rank_holds(out, held + from, at - from, threads);
     }
     if (told < n)
         fprintf(out, "  … and %zu chunks more\n", n - told);
