@@ -25,13 +25,16 @@
  * known before PMIx is left; and of the ways to move messages only these are known to bear it when a peer vanishes. A copy out of the memory of a process that died
  * would fail with a message. Shared memory is not the default: a sender that is killed between the two steps by which it enters a
  * message into a receiver's queue leaves the receiver spinning in there for ever. That is a matter of nanoseconds. Which addresses reach each
- * other is a matter of what they look like (weighted): the kernel's routes, which Open MPI 5 would ask, may say none where both are this host's. */
+ * other is a matter of what they look like (weighted): the kernel's routes, which Open MPI 5 would ask, may say none where both are this host's.
+ * A message that meets a peer which has just died leaves Open MPI waiting for a socket that it has closed. To poll() such a one is always
+ * ready, and MPI_Test never returns; epoll does not take it. */
 static const struct {
     const char *name, *value;
 } settings[] = {{"OMPI_MCA_mpi_add_procs_cutoff", "1000000"},
                 {"OMPI_MCA_pml", "ob1"},
                 {"OMPI_MCA_btl", "self,tcp"},
                 {"OMPI_MCA_reachable", "weighted"},
+                {"OMPI_MCA_opal_event_include", "epoll"},
                 {"OMPI_MCA_btl_vader_single_copy_mechanism", "none"}};
 
 /* Is each word of a list of Open MPI's one of these, which end with NULL? */
