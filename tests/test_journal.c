@@ -822,11 +822,13 @@ static void finished_map_reduce_is_not_run_again(void)
 
 /* ---- Ends -------------------------------------------------------------------------------------------- */
 
+enum { FINISHED = 10 };
+
 static int wait_for_end(int x)
 {
     count_run(x);
-    if (x == 30)
-        atomic_store(&board()[10], 1); /* now: end it */
+    if (x < 30)
+        atomic_fetch_add(&board()[FINISHED], 1);
     while (x >= 30 && !pmap_cancelled())
         ;
     return x;
@@ -840,7 +842,7 @@ static void terminate_in_the_middle(struct pmap_pool *pool)
     for (int i = 0; i < 60; i++)
         in[i] = i;
     struct pmap_result *r = pmap_map_async(pool, wait_for_end, in, out, 60, .chunksize = 1, .name = "waiting");
-    CHECK(board_await(10, 1));
+    CHECK(board_await(FINISHED, 30));
     pmap_terminate(pool);
     struct pmap_error error;
     CHECK_STATUS(pmap_result_get(r, PMAP_FOREVER, &error), PMAP_ECANCELLED);
