@@ -403,7 +403,7 @@ static void must_not_be_called(struct pmap__observer *observer, int rank, const 
     (void)rank;
     (void)spans;
     (void)n;
-    CHECK(!"spans() may wait, and was called in haste");
+    CHECK_SAYING(false, "spans() may wait, and was called in haste");
 }
 
 static void note_one(struct pmap__recorder *recorder, struct pmap__observer *observer, int thread)
