@@ -28,4 +28,15 @@ static inline uint64_t pmap__roughly_now(void)
     return (uint64_t)t.tv_sec * PMAP__S + (uint64_t)t.tv_nsec;
 }
 
+/* The time of day in so many ns: until when pthread_cond_timedwait and pthread_mutex_timedlock wait, unless told of another clock. */
+static inline struct timespec pmap__date_in(uint64_t ns)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    ns += (uint64_t)t.tv_nsec;
+    t.tv_sec += (time_t)(ns / PMAP__S);
+    t.tv_nsec = (long)(ns % PMAP__S);
+    return t;
+}
+
 #endif

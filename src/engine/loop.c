@@ -505,11 +505,9 @@ static void abandon_alone(void)
  * the process: then all ranks are ended. Under the lock. */
 static void await_loops(void)
 {
-    struct timespec until;
+    struct timespec until = pmap__date_in(ABANDON_SECONDS * PMAP__S);
     int late = 0;
 
-    clock_gettime(CLOCK_REALTIME, &until); /* the clock of a condition made by an initialiser */
-    until.tv_sec += ABANDON_SECONDS;
     while ((progress.loops || progress.new_loops) && !late)
         late = pthread_cond_timedwait(&progress.changed, &progress.lock, &until) == ETIMEDOUT;
     if (progress.loops || progress.new_loops)

@@ -10,6 +10,7 @@
  */
 #include "mapreduce/site.h"
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "mapreduce/sound.h"
 
@@ -46,11 +47,7 @@ static bool wait_until(struct pmap__site *site, bool (*ready)(struct pmap__site 
             sched_yield();
             continue;
         }
-        struct timespec until;
-        clock_gettime(CLOCK_REALTIME, &until); /* the clock of a condition made with defaults */
-        until.tv_nsec += 1000000;
-        until.tv_sec += until.tv_nsec / 1000000000;
-        until.tv_nsec %= 1000000000;
+        struct timespec until = pmap__date_in(PMAP__MS);
         pthread_mutex_lock(&site->lock);
         bool now = ready(site, rank, size);
         if (!now)

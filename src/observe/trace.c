@@ -356,12 +356,7 @@ static void keep(struct pmap__observer *observer, int rank, const struct pmap__s
 /* Whoever holds a lock may not get to letting it go. */
 static bool lock_hastily(struct pmap__book *book)
 {
-    struct timespec until;
-
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_nsec += 300000000;
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
+    struct timespec until = pmap__date_in(300 * PMAP__MS);
     return pthread_mutex_timedlock(&book->lock, &until) == 0;
 }
 

@@ -669,10 +669,8 @@ int pmap__lifeline_next(struct pmap__lifeline *line, char text[static PMAP__OBIT
 
 void pmap__lifelines_end_all(void)
 {
-    struct timespec soon;
+    struct timespec soon = pmap__date_in(PMAP__S);
 
-    clock_gettime(CLOCK_REALTIME, &soon);
-    soon.tv_sec++;
     if (pthread_mutex_timedlock(&all.lock, &soon) != 0)
         return;
     for (struct pmap__lifeline *line = all.first; line; line = line->next)
