@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -114,4 +115,23 @@ void pmap__screen_release(bool held)
 {
     if (held)
         pthread_mutex_unlock(&screen.lock);
+}
+
+bool pmap__screen_print(void (*print)(FILE *out, const void *what), const void *what)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+
+    if (out == NULL)
+        return false;
+    print(out, what);
+    bool well = fclose(out) == 0;
+    if (well) {
+        bool held = pmap__screen_hold();
+        fwrite(text, 1, size, stderr);
+        pmap__screen_release(held);
+    }
+    free(text);
+    return well;
 }

@@ -12,6 +12,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #define PMAP__SCREEN_LINE 2048
 
@@ -30,5 +31,8 @@ void pmap__screen_resume(void);
 /* Take it away, and nobody draws it until release: for what is written to stderr between the two. Returns what release has to be given. */
 bool pmap__screen_hold(void);
 void pmap__screen_release(bool held);
+
+/* Write to stderr, in one piece and without the line, what print(out, what) prints. False: there is no memory for that, and nothing is written. */
+bool pmap__screen_print(void (*print)(FILE *out, const void *what), const void *what);
 
 #endif

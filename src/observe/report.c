@@ -126,8 +126,9 @@ static bool is_told(const struct pmap__shown *first, const struct pmap__shown *p
     return false;
 }
 
-static void print(FILE *out, const struct pmap__shown *pools)
+static void print(FILE *out, const void *what)
 {
+    const struct pmap__shown *pools = what;
     char stamp[64] = "";
     time_t now = time(NULL);
     struct tm local;
@@ -147,19 +148,6 @@ static void print(FILE *out, const struct pmap__shown *pools)
 
 void pmap__report_print(const struct pmap__shown *pools)
 {
-    char *text = NULL;
-    size_t size = 0;
-    FILE *out = open_memstream(&text, &size);
-
-    if (out == NULL) {
+    if (!pmap__screen_print(print, pools))
         pmap__warn("no memory for a report");
-        return;
-    }
-    print(out, pools);
-    if (fclose(out) == 0) {
-        bool held = pmap__screen_hold();
-        fwrite(text, 1, size, stderr);
-        pmap__screen_release(held);
-    }
-    free(text);
 }

@@ -155,8 +155,9 @@ static void print_ranks(FILE *out, const struct pmap__shown *pool)
         print_rank(out, &r);
 }
 
-static void print(FILE *out, const struct pmap__shown *pool)
+static void print(FILE *out, const void *what)
 {
+    const struct pmap__shown *pool = what;
     struct pmap_stats s;
     char a[PMAP__WORD], b[PMAP__WORD];
 
@@ -171,19 +172,6 @@ static void print(FILE *out, const struct pmap__shown *pool)
 
 void pmap__table_print(const struct pmap__shown *pool)
 {
-    char *text = NULL;
-    size_t size = 0;
-    FILE *out = open_memstream(&text, &size);
-
-    if (out == NULL) {
+    if (!pmap__screen_print(print, pool))
         pmap__warn("no memory for statistics");
-        return;
-    }
-    print(out, pool);
-    if (fclose(out) == 0) {
-        bool held = pmap__screen_hold();
-        fwrite(text, 1, size, stderr);
-        pmap__screen_release(held);
-    }
-    free(text);
 }
