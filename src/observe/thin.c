@@ -281,25 +281,15 @@ static void thin_spans_out(struct pmap__book *book)
     }
 }
 
-static void thin_chunks_out(struct pmap__book *book)
+/* Chunks, or calls: *n of them, which thin() makes fewer. */
+static void thin_others_out(struct pmap__book *book, const size_t *n, void (*thin)(struct pmap__book *))
 {
     size_t before = SIZE_MAX;
 
-    while (book->n_chunks > PMAP__THINNED / 4 && book->n_chunks < before) {
-        before = book->n_chunks;
+    while (*n > PMAP__THINNED / 4 && *n < before) {
+        before = *n;
         book->bound = 4 * bound_for(before);
-        pmap__thin_chunks(book);
-    }
-}
-
-static void thin_calls_out(struct pmap__book *book)
-{
-    size_t before = SIZE_MAX;
-
-    while (book->n_calls > PMAP__THINNED / 4 && book->n_calls < before) {
-        before = book->n_calls;
-        book->bound = 4 * bound_for(before);
-        pmap__thin_calls(book);
+        thin(book);
     }
 }
 
@@ -308,7 +298,7 @@ void pmap__thin_out(struct pmap__book *book)
     size_t bound = book->bound;
 
     thin_spans_out(book);
-    thin_chunks_out(book);
-    thin_calls_out(book);
+    thin_others_out(book, &book->n_chunks, pmap__thin_chunks);
+    thin_others_out(book, &book->n_calls, pmap__thin_calls);
     book->bound = bound;
 }
