@@ -54,29 +54,27 @@ static bool is_chosen(struct choice *choice, int64_t length)
     return choice->seen * choice->room / choice->equal > before;
 }
 
-/* False: no memory. */
-static bool choose_spans(struct choice *choice, const struct pmap__run *run)
+static int64_t length_of_span(const struct pmap__run *run, size_t i)
 {
-    int64_t *lengths = malloc((run->n_spans + 1) * sizeof *lengths);
-
-    if (lengths == NULL)
-        return false;
-    for (size_t s = 0; s < run->n_spans; s++)
-        lengths[s] = run->spans[s].end - run->spans[s].begin;
-    *choice = choose(lengths, run->n_spans, PMAP__PAGE_SPANS);
-    free(lengths);
-    return true;
+    return run->spans[i].end - run->spans[i].begin;
 }
 
-static bool choose_calls(struct choice *choice, const struct pmap__run *run)
+static int64_t length_of_call(const struct pmap__run *run, size_t i)
 {
-    int64_t *lengths = malloc((run->n_calls + 1) * sizeof *lengths);
+    return run->calls[i].end - run->calls[i].begin;
+}
+
+/* At most so many of n. False: no memory. */
+static bool choose_longest(struct choice *choice, const struct pmap__run *run, size_t n, size_t most,
+                           int64_t (*length)(const struct pmap__run *run, size_t i))
+{
+    int64_t *lengths = malloc((n + 1) * sizeof *lengths);
 
     if (lengths == NULL)
         return false;
-    for (size_t c = 0; c < run->n_calls; c++)
-        lengths[c] = run->calls[c].end - run->calls[c].begin;
-    *choice = choose(lengths, run->n_calls, PMAP__PAGE_CALLS);
+    for (size_t i = 0; i < n; i++)
+        lengths[i] = length(run, i);
+    *choice = choose(lengths, n, most);
     free(lengths);
     return true;
 }
@@ -383,7 +381,8 @@ bool pmap__page_print(FILE *out, const struct pmap__page *page)
     struct choice spans, calls;
     const struct pmap__report_span **shown = malloc((page->run->n_spans + 1) * sizeof *shown);
     struct pmap__json json = {out, false};
-    bool well = shown && choose_spans(&spans, page->run) && choose_calls(&calls, page->run);
+    bool well = shown && choose_longest(&spans, page->run, page->run->n_spans, PMAP__PAGE_SPANS, length_of_span) &&
+                choose_longest(&calls, page->run, page->run->n_calls, PMAP__PAGE_CALLS, length_of_call);
 
     if (well) {
         print_lines(out, page_before);
